@@ -1,0 +1,1 @@
+"""logpx: Monte Carlo estimators of log p(x) for latent-variable models."""

@@ -1,0 +1,214 @@
+"""How logpx compiles: every Numba option, the kernel signatures, and the cache. No other file sets one.
+
+Three kinds of compiled function:
+
+`leaf`
+    A scalar building block (exp, log, one Philox round). Forced inline in LLVM with flags of its own,
+    {contract} only, so that algorithms that rely on exact rounding survive in any caller.
+`kernel`
+    A block function of a fixed signature (points, proposal or log_joint, below). Compiled on first use,
+    cached on disk, called by pointer: one driver serves every combination.
+`compiled`
+    Anything else, with explicit signatures: compiled on first use and cached on disk, not at import.
+
+`reassoc`, `nnan`, `ninf` and `afn` are never given: minus infinity is a legal log weight, and the order of a
+sum is part of its result. `parallel=True` is never given: threads come from the engine, and kernels release
+the GIL.
+
+The cache. Numba does not see that a function imported from another file changed, and would go on using the
+old machine code. The cache folder's name therefore holds a hash of every source file of this package, the
+versions of numba and llvmlite, and the CPU. `LOGPX_CACHE_DIR` moves its root; where the root cannot be
+written, a temporary folder serves this process.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding
+import numba
+from numba import types
+
+DISABLED = bool(numba.config.DISABLE_JIT)
+
+#: Samples in a block, the unit of SIMD and of the ladder's first tree. Part of what fixes the bits.
+BLOCK = 512
+
+_SCALARS = {"float64": types.float64, "float32": types.float32}
+
+
+def signature(kind, dtype="float64"):
+    """The Numba signature of a kernel of this kind: "points", "proposal" or "log_joint".
+
+    ========== ===================================== ==============================================
+    points     (state, start, eps)                   base noise (n_base, B) of samples start … start+B−1
+    proposal   (lam, dims, eps, z, log_q)            noise to latents (d, B); log_q (B,) is float64 always
+    log_joint  (theta, dims, x, z, out)              out[i] = log p(x, z[:, i]); out (B,) is float64 always
+    ========== ===================================== ==============================================
+    """
+    real = _SCALARS[dtype]
+    vector, matrix = real[::1], real[:, ::1]
+    weights, sizes = types.float64[::1], types.int64[::1]
+    arguments = {
+        "points": (types.uint64[::1], types.uint64, matrix),
+        "proposal": (vector, sizes, matrix, matrix, weights),
+        "log_joint": (vector, sizes, vector, matrix, weights),
+    }
+    return types.void(*arguments[kind])
+
+
+def _machine():
+    cpu = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
+    features = numba.config.CPU_FEATURES or llvmlite.binding.get_host_cpu_features().flatten()
+    return cpu, features
+
+
+@functools.cache
+def source_hash():
+    """Sixteen hex digits over every source file of the package: the kernels' version."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def target():
+    """Name of the CPU target that the bits hold for: CPU name, a hash of its features, numba, llvmlite."""
+    cpu, features = _machine()
+    short = hashlib.sha256(features.encode()).hexdigest()[:8]
+    return f"{cpu}-{short}-numba{numba.__version__}-llvmlite{llvmlite.__version__}"
+
+
+def _cache_root():
+    given = os.environ.get("LOGPX_CACHE_DIR")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "logpx"
+
+
+@functools.cache
+def cache_folder():
+    """Where compiled kernels are kept: root / target-and-source; a temporary folder if that is not writable."""
+    name = f"{target()}-{source_hash()}"
+    folder = _cache_root() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, RuntimeError):
+        folder = Path(tempfile.gettempdir()) / f"logpx-{os.getuid() if hasattr(os, 'getuid') else 'user'}" / name
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def _our_cache():
+    """Numba reads CACHE_DIR when a function is decorated: set it for that moment only."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(cache_folder())
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def leaf(function):
+    """A scalar building block, inlined into its callers with its own floating-point flags."""
+    return numba.njit(forceinline=True, fastmath={"contract"}, error_model="numpy")(function)
+
+
+def _njit(function, cache):
+    options = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "boundscheck": False}
+    if not cache:
+        return numba.njit(**options)(function)
+    with _our_cache():
+        return numba.njit(cache=True, **options)(function)
+
+
+def kernel(kind, *, dtypes=("float64",), cache=True):
+    """Decorate a block kernel of the given kind; `dtypes` names the precisions that it is written for.
+
+    A kernel that declares "float32" keeps its literals in the precision of z (`z.dtype.type(0.5)`), because
+    a Python float literal would promote the arithmetic to float64.
+    """
+    signature(kind)
+
+    def decorate(function):
+        dispatcher = _njit(function, cache)
+        dispatcher.kind = kind
+        dispatcher.dtypes = tuple(dtypes)
+        return dispatcher
+
+    return decorate
+
+
+def compiled(*signatures):
+    """Decorate a function of fixed signatures: compiled on its first call and cached, never at import."""
+
+    def decorate(function):
+        dispatcher = _njit(function, cache=True)
+        if DISABLED:
+            return dispatcher
+        return _OnFirstCall(dispatcher, signatures)
+
+    return decorate
+
+
+class _OnFirstCall:
+    """Compiles the declared signatures at the first call, then forwards. `dispatcher` is the compiled function."""
+
+    def __init__(self, dispatcher, signatures):
+        functools.update_wrapper(self, dispatcher.py_func)
+        self.dispatcher, self.signatures, self._ready = dispatcher, signatures, False
+
+    def compile(self):
+        """Compile or load from the cache; seconds spent."""
+        start = time.perf_counter()
+        if not self._ready:
+            for one in self.signatures:
+                self.dispatcher.compile(one)
+            self.dispatcher.disable_compile()
+            self._ready = True
+        return time.perf_counter() - start
+
+    def __call__(self, *arguments):
+        if not self._ready:
+            self.compile()
+        return self.dispatcher(*arguments)
+
+
+def compile_kernel(dispatcher, dtype="float64"):
+    """Compile a kernel at the driver's signature, or load it from the cache; seconds spent."""
+    start = time.perf_counter()
+    if not DISABLED:
+        dispatcher.compile(signature(dispatcher.kind, dtype).args)
+    return time.perf_counter() - start
+
+
+def function_type(kind, dtype="float64"):
+    """The first-class function type under which a driver takes a kernel."""
+    return types.FunctionType(signature(kind, dtype))
+
+
+def facts():
+    """What determines the machine code, for provenance: a dict of strings."""
+    cpu, _ = _machine()
+    return {
+        "cpu_target": target(),
+        "cpu_name": cpu,
+        "numba": numba.__version__,
+        "llvmlite": llvmlite.__version__,
+        "python": sys.version.split()[0],
+        "source": source_hash(),
+        "cache_folder": str(cache_folder()),
+        "jit": "disabled" if DISABLED else "enabled",
+    }

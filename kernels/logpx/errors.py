@@ -1,0 +1,54 @@
+"""What can go wrong, by name. Every error of logpx is a `LogpxError`.
+
+Errors at which the caller is at fault are also a `ValueError`. A message says what was given, what is
+allowed, and what to do.
+"""
+
+
+class LogpxError(Exception):
+    """Base of every error that logpx raises on purpose."""
+
+
+class InputError(LogpxError, ValueError):
+    """An argument is of the wrong shape, range, kind or dtype."""
+
+
+class NotIndependentError(LogpxError, ValueError):
+    """A quantity that needs independent log weights was asked of a stream that has none."""
+
+
+class NotAvailableError(LogpxError, ValueError):
+    """The stream, model or ladder at hand cannot give what was asked for; the message says what can."""
+
+
+class NonFiniteWeightError(LogpxError, ValueError):
+    """A log weight is nan or +inf. Minus infinity is legal: it is a zero weight and is counted.
+
+    Attributes
+    ----------
+    index : int
+        Index of the sample in its stream; `logpx.samples` replays it.
+    row, replicate : int
+        Which row of x and which replicate the stream belongs to.
+    value : float
+        The log weight, nan or +inf.
+    z : ndarray or None
+        The latent at fault, shape (n_latents,); None for weights that came from elsewhere.
+    """
+
+    def __init__(self, message, *, index, row=0, replicate=0, value=float("nan"), z=None):
+        super().__init__(message)
+        self.index, self.row, self.replicate = index, row, replicate
+        self.value, self.z = value, z
+
+
+class LadderError(LogpxError, ValueError):
+    """Log weights were given twice, or two ladders do not fit together."""
+
+
+class StoreError(LogpxError):
+    """A results file is not ours, is of another version, or cannot be read or written."""
+
+
+class SuiteError(LogpxError, ValueError):
+    """A suite file names something unknown or holds a bad value."""
