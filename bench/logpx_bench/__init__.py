@@ -1,1 +1,17 @@
-"""Harness."""
+"""The harness of logpx: suites in, a report out.
+
+In the order data flows:
+
+suite        what to run: a TOML file read into frozen dataclasses, every key checked
+data         real images (scikit-learn's digits) and simulated data; the models fitted to them
+estimators   an estimator's name and options → a proposal of the library
+experiments  a kind each: ladder, scaling, ranking, gallery; what a cell of it runs and records
+ledger       the bill of a cell: evaluations, set-up, compile, wall and CPU seconds, peak memory
+machine      where it ran: CPU, cores, load, versions, commit
+runner       suite → cells → what the store lacks → run → store
+store        one SQLite file, append-only, keyed by content
+summary      store → plain tables
+figures      tables → drawings
+page         drawings and tables → reports/
+cli          the `logpx` command
+"""

@@ -1,0 +1,394 @@
+"""From the store to plain tables: lists of dicts, no drawing.
+
+Error at every k from one run. With G groups of k weights in each of R replicates, replicate r holds the mean a_r and
+the centred sum of squares m_r of its G values of L_k. The mean squared error against the exact log p(x) is then
+
+    MSE_r = (a_r − exact)² + m_r / G,      RMSE = sqrt(mean over r of MSE_r),
+
+which is the mean of (L_k − exact)² over all R·G values, to the letter. The interval of RMSE is a percentile bootstrap
+over replicates (Efron, 1979, doi:10.1214/aos/1176344552), 2000 resamples, seeded by the cell's key: groups of one
+replicate are independent too, but a replicate is the unit that makes no assumption. The bias is the mean of a_r less
+exact, with the standard error of that mean. A replicate with L_k = −inf makes MSE, RMSE and bias infinite, not nan.
+
+The cost of an estimate at k is k times the seconds per sample of the whole run; what a call costs beyond its samples
+is not in it (the experiment `scaling` measures that).
+
+Levels that some replicate lacks, or with fewer than 32 groups over all replicates, are left out.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from logpx_bench.store import Store
+
+Row = dict[str, Any]
+Table = list[Row]
+
+#: Least number of groups, over all replicates, that an error is computed from.
+MIN_GROUPS = 32
+#: Resamples of the bootstrap.
+RESAMPLES = 2000
+
+_CELL = (
+    "suite",
+    "experiment",
+    "model",
+    "model_options",
+    "n_latents",
+    "n_observed",
+    "data",
+    "row",
+    "estimator",
+    "estimator_options",
+    "points",
+    "dtype",
+    "threads",
+    "seed",
+)
+
+
+def label(estimator: str, options: dict[str, Any]) -> str:
+    """An estimator with its options in words: `importance (widen 1.3)`."""
+    if not options:
+        return estimator
+    words = (f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in options.items())
+    return f"{estimator} ({', '.join(words)})"
+
+
+def _cell(row: Row) -> Row:
+    return {name: row[name] for name in _CELL} | {"label": label(row["estimator"], row["estimator_options"])}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+# -- error from moments -------------------------------------------------------------------------------------------
+
+
+def rmse_from_moments(
+    mean: ArrayLike, m2: ArrayLike, n_groups: ArrayLike, exact: float
+) -> tuple[float, NDArray[np.float64]]:
+    """RMSE pooled over replicates, and the mean squared error of each, from the moments of L_k.
+
+    Parameters
+    ----------
+    mean, m2, n_groups : array_like, shape (R,)
+        Mean of L_k (nats), its centred sum of squares (nats²), number of groups, in each replicate.
+    exact : float
+        The exact log p(x), nats.
+
+    Returns
+    -------
+    rmse : float
+        nats; inf where some mean is −inf.
+    mse : ndarray, shape (R,)
+        nats².
+
+    Examples
+    --------
+    >>> values = np.array([[-1.0, -2.0], [-1.5, -1.0]])
+    >>> rmse, _ = rmse_from_moments(values.mean(1), 2 * values.var(1), [2, 2], exact=-1.25)
+    >>> bool(np.isclose(rmse**2, np.mean((values + 1.25) ** 2)))
+    True
+    """
+    mean, m2, n_groups = (np.asarray(part, dtype=float) for part in (mean, m2, n_groups))
+    finite = np.isfinite(mean)
+    mse = np.full(mean.shape, math.inf)
+    mse[finite] = (mean[finite] - exact) ** 2 + m2[finite] / n_groups[finite]
+    return math.sqrt(float(mse.mean())), mse
+
+
+def bootstrap_rmse(mse: ArrayLike, key: str, level: float = 0.95, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """Percentile interval of sqrt(mean(mse)) by resampling replicates, seeded by `key` (hexadecimal digits)."""
+    mse = np.asarray(mse, dtype=float)
+    generator = np.random.default_rng(int(key[:16], 16))
+    chosen = generator.integers(0, mse.size, size=(resamples, mse.size))
+    means = np.sort(mse[chosen].mean(axis=1))
+    tail = (1.0 - level) / 2.0
+    low, high = math.ceil(tail * resamples) - 1, math.ceil((1.0 - tail) * resamples) - 1
+    return math.sqrt(float(means[low])), math.sqrt(float(means[high]))
+
+
+def _seed(key: str, level: int) -> str:
+    """Sixteen hex digits of its own for each level of a cell; any text serves as a key."""
+    return hashlib.sha256(f"{key}/{level}".encode()).hexdigest()[:16]
+
+
+def errors_by_k(store: Store, experiment: str, suite: str | None = None) -> Table:
+    """Error against k, per cell of a ladder experiment: bias, spread, RMSE with its interval, and cost.
+
+    Columns: those of the cell (`suite` … `seed`, `label`), `k`, `n_replicates`, `n_groups` (all replicates), `mean`,
+    `exact`, `bias`, `bias_std_error`, `sd` (of one L_k), `rmse`, `rmse_low`, `rmse_high` (95 %), `seconds_at_k`,
+    `delta_gap` = χ²/(2k), the delta method's Jensen gap (inf or nan where χ² is), `chi2`, `kl`, `bias_floor`; nats
+    and seconds.
+    """
+    table = []
+    for cell in store.cells(experiment, suite):
+        if cell["kind"] != "ladder" or cell["exact"] is None:
+            continue
+        levels: dict[int, Table] = {}
+        for row in store.levels(cell["key"]):
+            levels.setdefault(row["level"], []).append(row)
+        for level, rows in sorted(levels.items()):
+            if len(rows) == cell["n_replicates"] and sum(row["n_groups"] for row in rows) >= MIN_GROUPS:
+                table.append(_error_row(cell, level, rows))
+    return table
+
+
+def _error_row(cell: Row, level: int, rows: Table) -> Row:
+    mean, m2, n_groups = (np.array([_number(row[name]) for row in rows]) for name in ("mean", "m2", "n_groups"))
+    exact, k = cell["exact"], 2**level
+    rmse, mse = rmse_from_moments(mean, m2, n_groups, exact)
+    low, high = bootstrap_rmse(mse, _seed(cell["key"], level))
+    if np.isfinite(mean).all():
+        centre, error, sd = _spread(mean, m2, n_groups)
+    else:
+        centre, error, sd = -math.inf, math.nan, math.inf
+    per_sample = _number(cell["seconds"]) / max(1, cell["n_evaluations"] or 0)
+    return _cell(cell) | {
+        "k": k,
+        "n_replicates": len(rows),
+        "n_groups": int(n_groups.sum()),
+        "mean": centre,
+        "exact": exact,
+        "bias": centre - exact,
+        "bias_std_error": error,
+        "sd": sd,
+        "rmse": rmse,
+        "rmse_low": low,
+        "rmse_high": high,
+        "seconds_at_k": per_sample * k if cell["n_evaluations"] else math.nan,
+        "delta_gap": _number(cell["chi2"]) / (2 * k),
+        "chi2": _number(cell["chi2"]),
+        "kl": _number(cell["kl"]),
+        "bias_floor": _number(cell["bias_floor"]),
+    }
+
+
+def _spread(
+    mean: NDArray[np.float64], m2: NDArray[np.float64], n_groups: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """Mean over replicates, its standard error across them, and the standard deviation of one L_k over all groups."""
+    centre = float(mean.mean())
+    error = float(mean.std(ddof=1)) / math.sqrt(mean.size) if mean.size > 1 else math.nan
+    total = float(np.sum(m2 + n_groups * (mean - np.average(mean, weights=n_groups)) ** 2))
+    count = float(n_groups.sum())
+    return centre, error, math.sqrt(total / (count - 1)) if count > 1 else math.nan
+
+
+# -- cells --------------------------------------------------------------------------------------------------------
+
+
+def cells(store: Store, experiment: str, suite: str | None = None) -> Table:
+    """One row a cell: its coordinates, its estimate against exact, its diagnostics, and its bill.
+
+    Beside the columns of `errors_by_k`'s cell: `n_samples`, `n_replicates`, `exact`, `log_marginal`, `error`,
+    `std_error`, `rmse` with `rmse_low` and `rmse_high` (of the replicates, each at k = n_samples), `elbo`, `ess`,
+    `ess_fraction` = ess over the samples of all replicates, `pareto_k` (nan with `pareto_note` where there is none),
+    `n_neg_inf`, `bias_floor`, `kl`, `chi2` (inf where infinite, nan where not known), `n_evaluations`, `n_gradients`,
+    `seconds`, `cpu_seconds`, `compile_seconds`, `fit_seconds`, `peak_bytes`, `warnings` (list).
+    """
+    return [_cell_row(store, cell) for cell in store.cells(experiment, suite)]
+
+
+def _cell_row(store: Store, cell: Row) -> Row:
+    numbers = ("exact", "log_marginal", "std_error", "elbo", "ess", "pareto_k", "bias_floor", "kl", "chi2")
+    bill = ("seconds", "cpu_seconds", "compile_seconds", "fit_seconds")
+    row = _cell(cell) | {name: _number(cell[name]) for name in numbers + bill}
+    counts = ("n_samples", "n_replicates", "n_neg_inf", "n_evaluations", "n_gradients", "peak_bytes")
+    row |= {name: cell[name] for name in counts}
+    row |= {"pareto_note": cell["pareto_note"], "warnings": cell["warnings"], "kind": cell["kind"]}
+    row["error"] = row["log_marginal"] - row["exact"] if math.isfinite(row["exact"]) else math.nan
+    row["ess_fraction"] = row["ess"] / cell["n_evaluations"] if cell["n_evaluations"] else math.nan
+    replicates = store.values(cell["key"]).get("replicates")
+    row |= {"rmse": math.nan, "rmse_low": math.nan, "rmse_high": math.nan}
+    if replicates is not None and replicates.size >= MIN_GROUPS and math.isfinite(row["exact"]):
+        one = np.ones(replicates.size)
+        row["rmse"], mse = rmse_from_moments(replicates, 0.0 * one, one, row["exact"])
+        row["rmse_low"], row["rmse_high"] = bootstrap_rmse(mse, _seed(cell["key"], -1))
+    return row
+
+
+def histograms(store: Store, experiment: str, suite: str | None = None) -> Table:
+    """Log-weight histograms, one row a bin: the cell, `left`, `right` (nats), `count`, `density` (per nat, over finite
+    weights), and beside them, the same on each row of a cell, `n_neg_inf`, `exact`, `ess_fraction`, `pareto_k`,
+    `pareto_note`, `chi2`."""
+    table = []
+    for cell in store.cells(experiment, suite):
+        found = store.histogram(cell["key"])
+        if found is None:
+            continue
+        row = _cell_row(store, cell)
+        beside = {name: row[name] for name in ("exact", "ess_fraction", "pareto_k", "pareto_note", "chi2")}
+        beside |= {"n_neg_inf": found["n_neg_inf"]}
+        edges, total = found["edges"], max(1, sum(found["counts"]))
+        for left, right, count in zip(edges[:-1], edges[1:], found["counts"], strict=True):
+            bin_ = {"left": left, "right": right, "count": count, "density": count / total / (right - left)}
+            table.append(_cell(cell) | bin_ | beside)
+    return table
+
+
+# -- the other kinds ----------------------------------------------------------------------------------------------
+
+
+def scaling(store: Store, experiment: str = "scaling", suite: str | None = None) -> Table:
+    """Run time and memory, one row a (n_samples, threads): `seconds` (median over `n_repeats` runs in one fresh
+    process, compile time apart), `seconds_low`, `seconds_high` (least and most), `ns_per_sample`, `cpu_seconds`,
+    `compile_seconds`, `peak_bytes` (of the whole process), `baseline_bytes` (the process before the run), `exact`,
+    `log_marginal`, `error`, `std_error`, `z` = error / std_error."""
+    table = []
+    for cell in store.cells(experiment, suite):
+        if cell["kind"] != "scaling":
+            continue
+        row, vectors = _cell_row(store, cell), store.values(cell["key"])
+        runs = vectors.get("seconds", np.array([row["seconds"]]))
+        names = ("n_samples", "seconds", "cpu_seconds", "compile_seconds", "peak_bytes")
+        more = {name: row[name] for name in (*names, "exact", "log_marginal", "error", "std_error")}
+        more |= {"n_repeats": runs.size, "seconds_low": float(runs.min()), "seconds_high": float(runs.max())}
+        more["baseline_bytes"] = float(vectors.get("baseline_bytes", np.array([math.nan]))[0])
+        more["ns_per_sample"] = 1e9 * row["seconds"] / cell["n_samples"]
+        more["z"] = row["error"] / row["std_error"] if row["std_error"] > 0 else math.nan
+        table.append(_cell(cell) | more)
+    return sorted(table, key=lambda row: (row["label"], row["threads"], row["n_samples"]))
+
+
+def ranking(store: Store, experiment: str = "ranking", suite: str | None = None) -> Table:
+    """How often two models are ranked wrongly, one row a (cell, variant, k).
+
+    `variant` is "independent" (each model has random numbers of its own) or "common" (both see the same). Columns: the
+    cell (whose `model` is the one that explains x better, `other` the worse), `gap` = exact log p_a(x) − log p_b(x)
+    (nats, > 0), `k`, `n_replicates`, `n_wrong` (replicates with log p̂_a < log p̂_b; ties count half), `wrong` (the
+    share), `wrong_low`, `wrong_high` (95 %, Wilson, 1927, doi:10.1080/01621459.1927.10502953), `mean_difference`,
+    `sd_difference`.
+    """
+    table = []
+    for cell in store.cells(experiment, suite):
+        if cell["kind"] != "ranking":
+            continue
+        vectors = store.values(cell["key"])
+        for variant in ("independent", "common"):
+            levels = sorted(int(name.split("/")[2]) for name in vectors if name.startswith(f"{variant}/a/"))
+            for level in levels:
+                a, b = (vectors[f"{variant}/{which}/{level}"] for which in "ab")
+                table.append(
+                    _cell(cell) | {"other": cell["model_options"]["other"]} | _ranked(cell, variant, level, a, b)
+                )
+    return table
+
+
+def _ranked(cell: Row, variant: str, level: int, a: NDArray[np.float64], b: NDArray[np.float64]) -> Row:
+    wrong = float(np.sum(a < b) + 0.5 * np.sum(a == b))
+    low, high = wilson(wrong, a.size)
+    finite = np.isfinite(a) & np.isfinite(b)
+    difference = a[finite] - b[finite]
+    return {
+        "variant": variant,
+        "gap": cell["exact"],
+        "k": 2**level,
+        "n_replicates": a.size,
+        "n_wrong": wrong,
+        "wrong": wrong / a.size,
+        "wrong_low": low,
+        "wrong_high": high,
+        "mean_difference": float(difference.mean()) if finite.all() else math.nan,
+        "sd_difference": float(difference.std(ddof=1)) if finite.all() and a.size > 1 else math.nan,
+    }
+
+
+def wilson(count: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a proportion.
+
+    >>> low, high = wilson(5, 100)
+    >>> round(low, 4), round(high, 4)
+    (0.0215, 0.1118)
+    """
+    z = float(stats.norm.isf((1.0 - level) / 2.0))
+    share, z2 = count / n, z * z / n
+    centre = (share + z2 / 2) / (1 + z2)
+    half = z / (1 + z2) * math.sqrt(share * (1 - share) / n + z2 / (4 * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def gallery(store: Store, experiment: str = "digits", suite: str | None = None) -> Table:
+    """Images, one row each: `model` ("data", "pca", "ppca", "factor_analysis"), `n_latents` (0 for the data), `panel`
+    ("data", "reconstruction", "sample"), `index` (0, 1, …), `pixels` (64 numbers, row by row, 0 to 1 for data)."""
+    table, seen = [], False
+    for cell in store.cells(experiment, suite):
+        if cell["kind"] != "gallery":
+            continue
+        where = {name: cell[name] for name in ("suite", "experiment")}
+        vectors = store.values(cell["key"])
+        panels = ["reconstruction", "sample"] if seen else ["data", "reconstruction", "sample"]
+        seen = True
+        for panel in panels:
+            own = {"model": "data", "n_latents": 0} if panel == "data" else {n: cell[n] for n in ("model", "n_latents")}
+            for index, image in enumerate(vectors.get(panel, np.empty(0)).reshape(-1, 64)):
+                table.append(where | own | {"panel": panel, "index": index, "pixels": image.tolist()})
+    return table
+
+
+def gallery_scores(store: Store, experiment: str = "digits", suite: str | None = None) -> Table:
+    """Exact log p(x) of the held-out images under each model, one row a (model, n_latents): `n_images`, `mean_log_p`
+    (nats per image), `std_error` (of that mean, across images), `sd`, `min_log_p`, `max_log_p`, `train_mean_log_p`,
+    `n_pixels` kept, `reconstruction_rmse` (per pixel); log p is nan for PCA, which has no density."""
+    table = []
+    for cell in store.cells(experiment, suite):
+        if cell["kind"] != "gallery":
+            continue
+        vectors = store.values(cell["key"])
+        log_p = vectors.get("log_p", np.empty(0))
+        row = {name: cell[name] for name in ("suite", "experiment", "model", "n_latents", "data")}
+        row |= {"n_images": int(vectors["n_images"][0]), "n_pixels": cell["n_observed"]}
+        row |= {"reconstruction_rmse": float(vectors["reconstruction_rmse"][0])}
+        row |= dict.fromkeys(("mean_log_p", "std_error", "sd", "min_log_p", "max_log_p", "train_mean_log_p"), math.nan)
+        if log_p.size > 1:
+            sd = float(log_p.std(ddof=1))
+            row |= {"mean_log_p": float(log_p.mean()), "std_error": sd / math.sqrt(log_p.size), "sd": sd}
+            row |= {"min_log_p": float(log_p.min()), "max_log_p": float(log_p.max())}
+            row["train_mean_log_p"] = float(vectors["train_mean_log_p"][0])
+        table.append(row)
+    return table
+
+
+def benchmarks(store: Store) -> Table:
+    """The latest row of each pytest-benchmark case: name, group, seconds, error; `extra` decoded."""
+    latest = {row["name"]: row for row in store.rows('SELECT * FROM "benchmarks" ORDER BY "created_utc", "key"')}
+    return [row | {"extra": json.loads(row["extra"]) if row["extra"] else {}} for _, row in sorted(latest.items())]
+
+
+def provenance(store: Store, experiments: Sequence[str], suite: str | None = None) -> Table:
+    """Provenance rows of the cells that the given experiments' tables read, oldest first."""
+    return store.provenance({cell["provenance_id"] for name in experiments for cell in store.cells(name, suite)})
+
+
+# -- writing ------------------------------------------------------------------------------------------------------
+
+
+def write_csv(table: Iterable[Row], path: str | Path) -> Path:
+    """Write a table as CSV: columns in the order of the first row, lists and dicts as JSON, the same bytes each time."""
+    path, rows = Path(path), list(table)
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _text(value) for name, value in row.items()} for row in rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text.getvalue(), encoding="utf-8", newline="\n")
+    return path
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value)
+    return "" if value is None else value
