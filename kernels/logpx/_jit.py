@@ -1,10 +1,12 @@
 """How logpx compiles: every Numba option, the kernel signatures, and the cache. No other file sets one.
 
-Three kinds of compiled function:
+Four kinds of compiled function:
 
 `leaf`
     A scalar building block (exp, log, one Philox round). Forced inline in LLVM with flags of its own,
     {contract} only, so that algorithms that rely on exact rounding survive in any caller.
+`inner`
+    A function over arrays that only compiled code calls; it is compiled into, and cached with, its callers.
 `kernel`
     A block function of a fixed signature (points, proposal or log_joint, below). Compiled on first use,
     cached on disk, called by pointer: one driver serves every combination.
@@ -38,7 +40,7 @@ from numba import types
 DISABLED = bool(numba.config.DISABLE_JIT)
 
 #: Samples in a block, the unit of SIMD and of the ladder's first tree. Part of what fixes the bits.
-BLOCK = 512
+BLOCK = 1024
 
 _SCALARS = {"float64": types.float64, "float32": types.float32}
 
@@ -124,6 +126,11 @@ def _our_cache():
 def leaf(function):
     """A scalar building block, inlined into its callers with its own floating-point flags."""
     return numba.njit(forceinline=True, fastmath={"contract"}, error_model="numpy")(function)
+
+
+def inner(function):
+    """A function over arrays that compiled code calls; part of its callers' machine code."""
+    return _njit(function, cache=False)
 
 
 def _njit(function, cache):

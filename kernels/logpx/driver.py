@@ -1,0 +1,154 @@
+"""The one compiled loop: points → proposal → log joint → log weights → ladder, block by block.
+
+    l_i = log p(x, z_i) − log q(z_i),   z_i = proposal(points(i))
+
+It takes the three kernels by pointer, so it is compiled once per precision and serves every model. A call
+runs the samples start … start + count − 1 of several streams, one after the other, and leaves for each its
+ladder nodes (largest first), the raw weights of the last incomplete block, its largest weights and its
+open groups. `start` is a multiple of `count`'s enclosing power of two, so the nodes are aligned.
+Cost: the three kernels and the tree; nothing is allocated per block. The interpreter lock is released.
+"""
+
+import math
+
+import numpy as np
+from numba import types
+
+from logpx import dyadic, groups
+from logpx._jit import BLOCK, compiled, function_type, inner
+
+#: Largest number of blocks in one call is 2^(STACK − 1).
+STACK = 24
+MAX_LEVELS = dyadic.LOG2_BLOCK + STACK
+
+
+@inner
+def _first_bad(logs, n):
+    """Position of the first nan or +inf among logs[:n]; −1 if there is none."""
+    bad = 0
+    for i in range(n):
+        bad += 0 if logs[i] < math.inf else 1
+    if bad == 0:
+        return -1
+    for i in range(n):
+        if not logs[i] < math.inf:
+            return i
+    return -1
+
+
+def _signature(dtype):
+    real = {"float64": types.float64, "float32": types.float32}[dtype]
+    f8, i8, u8 = types.float64, types.int64, types.uint64
+    return types.int64(
+        function_type("points", dtype),
+        function_type("proposal", dtype),
+        function_type("log_joint", dtype),
+        u8[:, ::1],  # states (S, n_state)
+        i8,  # n_base
+        real[:, ::1],  # lams (n_lam, m)
+        i8[::1],  # lam_of (S,)
+        i8[::1],  # proposal dims
+        real[::1],  # theta
+        i8[::1],  # model dims
+        real[:, ::1],  # x (n, p)
+        i8[::1],  # x_of (S,)
+        i8,  # n_latents
+        u8,  # start
+        i8,  # count
+        f8[:, :, :, ::1],  # moments (S, 4, 3, T)
+        f8[:, :, ::1],  # heads (S, nodes, 4)
+        f8[:, ::1],  # raw (S, count mod B)
+        f8[:, ::1],  # top (S, ≥ 1)
+        i8[::1],  # n_top (S,)
+        i8[::1],  # group sizes (G,)
+        f8[:, :, ::1],  # group states (S, G, groups.N_FIELDS)
+        i8[::1],  # failed (2,): stream, position of the first nan or +inf
+    )
+
+
+@compiled(_signature("float64"), _signature("float32"))
+def run_streams(
+    points, proposal, log_joint, states, n_base, lams, lam_of, proposal_dims, theta, model_dims, x, x_of, n_latents,
+    start, count, moments_out, heads_out, raw_out, top_out, n_top, group_sizes, group_states, failed,
+):  # fmt: skip
+    """Run samples [start, start + count) of every stream; 0, or 1 when a weight was nan or +inf (see `failed`)."""
+    eps = np.empty((n_base, BLOCK), dtype=x.dtype)
+    z = np.empty((n_latents, BLOCK), dtype=x.dtype)
+    log_q = np.empty(BLOCK)
+    logs = np.empty(BLOCK)
+    scratch = np.empty((dyadic.N_SCRATCH, BLOCK))
+    moments = np.zeros((dyadic.N_FAMILIES, 3, MAX_LEVELS))
+    head = np.zeros(4)
+    stack_moments = np.zeros((STACK, dyadic.N_FAMILIES, 3, MAX_LEVELS))
+    stack_heads = np.zeros((STACK, 4))
+    capacity = top_out.shape[1]
+    top = np.empty(2 * capacity)
+    top_state = np.zeros(2)
+    n_blocks = count // BLOCK
+    for stream in range(states.shape[0]):
+        state, lam, data = states[stream], lams[lam_of[stream]], x[x_of[stream]]
+        top_state[0], top_state[1] = 0.0, -math.inf
+        for block in range((count + BLOCK - 1) // BLOCK):
+            points(state, start + np.uint64(block * BLOCK), eps)
+            proposal(lam, proposal_dims, eps, z, log_q)
+            log_joint(theta, model_dims, data, z, logs)
+            for i in range(BLOCK):
+                logs[i] -= log_q[i]
+            n = min(BLOCK, count - block * BLOCK)
+            bad = _first_bad(logs, n)
+            if bad >= 0:
+                failed[0], failed[1] = stream, block * BLOCK + bad
+                return 1
+            dyadic.keep_largest(logs, n, top, top_state, capacity)
+            for g in range(group_sizes.size):
+                groups.feed(logs, n, start + np.uint64(block * BLOCK), group_sizes[g], group_states[stream, g])
+            if n == BLOCK:
+                dyadic.block_tree(logs, BLOCK, moments, head, scratch)
+                dyadic.carry(block, stack_moments, stack_heads, moments, head)
+            else:
+                raw_out[stream, :] = logs[:n]
+        dyadic.copy_nodes(n_blocks, stack_moments, stack_heads, moments_out[stream], heads_out[stream])
+        n_top[stream] = dyadic.settle_largest(top, top_state, capacity)
+        top_out[stream, : n_top[stream]] = top[: n_top[stream]]
+    return 0
+
+
+def _replay_signature(dtype):
+    real = {"float64": types.float64, "float32": types.float32}[dtype]
+    f8, i8, u8 = types.float64, types.int64, types.uint64
+    return types.void(
+        function_type("points", dtype),
+        function_type("proposal", dtype),
+        function_type("log_joint", dtype),
+        u8[::1],
+        i8,
+        real[::1],
+        i8[::1],
+        real[::1],
+        i8[::1],
+        real[::1],
+        u8,  # start, a multiple of B
+        real[:, ::1],  # z out (n, d)
+        f8[::1],  # log weights out (n,)
+    )
+
+
+@compiled(_replay_signature("float64"), _replay_signature("float32"))
+def replay_stream(
+    points, proposal, log_joint, state, n_base, lam, proposal_dims, theta, model_dims, x, start, z_out, logs_out
+):
+    """Latents and log weights of samples start … start + n − 1 of one stream, as `run_streams` saw them."""
+    eps = np.empty((n_base, BLOCK), dtype=x.dtype)
+    z = np.empty((z_out.shape[1], BLOCK), dtype=x.dtype)
+    log_q = np.empty(BLOCK)
+    logs = np.empty(BLOCK)
+    count = logs_out.size
+    for block in range((count + BLOCK - 1) // BLOCK):
+        points(state, start + np.uint64(block * BLOCK), eps)
+        proposal(lam, proposal_dims, eps, z, log_q)
+        log_joint(theta, model_dims, x, z, logs)
+        for i in range(min(BLOCK, count - block * BLOCK)):
+            at = block * BLOCK + i
+            logs_out[at] = logs[i] - log_q[i]
+            for j in range(z_out.shape[1]):
+                z_out[at, j] = z[j, i]

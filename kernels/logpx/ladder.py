@@ -1,0 +1,382 @@
+"""The dyadic ladder: one pass over a stream of log weights, every bound and the estimate read off it.
+
+    L_k = log (1/k) Σ w_i over groups of k = 2^j weights;  E[L_1] = ELBO,  E[L_k] = IWAE_k,  L_N → log p(x)
+
+It is a forest of complete dyadic nodes over absolute sample indices. Siblings merge into their parent, so any
+split of a stream into pieces, in any order, ends in the same nodes with the same bits; indices seen twice are
+an error. A block of B weights that is not complete yet stays as raw values. Several streams over the same
+indices share one ladder: arrays then carry their shape in front. Memory: O(log N) a stream, plus the largest
+weights. Cost: see `logpx.dyadic`.
+"""
+
+import bisect
+import io
+import json
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from logpx import dyadic, nodes, pareto
+from logpx._jit import BLOCK
+from logpx.errors import InputError, LadderError, NonFiniteWeightError, NotAvailableError, NotIndependentError
+from logpx.levels import Levels, Reading
+from logpx.result import Estimate
+from logpx.totals import Summary, pool
+
+#: Largest absolute sample index plus one.
+MAX_INDEX = 1 << 62
+
+_FORMAT = "logpx-ladder-1"
+
+
+class Ladder:
+    """Log weights in, bounds and estimate out.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the streams side by side; () for one stream.
+    iid : bool
+        Whether the weights are independent. If not (Sobol' points, a lattice), only the mean of the weights
+        counts: levels, bounds, Pareto k̂ and the delta-method error raise NotIndependentError.
+    tail : int
+        How many of the largest weights to keep for Pareto k̂, besides one below them.
+
+    Examples
+    --------
+    >>> import numpy as np, logpx
+    >>> log_weights = np.log(np.random.default_rng(0).exponential(size=4096))
+    >>> ladder = logpx.Ladder().update(log_weights)
+    >>> abs(ladder.estimate().log_marginal) < 0.1
+    True
+    >>> ladder.bound(1).value < ladder.bound(64).value
+    True
+    """
+
+    def __init__(self, shape: tuple[int, ...] = (), *, iid: bool = True, tail: int = pareto.MAX_TAIL):
+        self.shape, self.iid, self.tail = tuple(shape), bool(iid), int(tail)
+        self._streams = math.prod(self.shape)
+        self._nodes: dict[tuple[int, int], nodes.Node] = {}
+        self._partial: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # block -> present (B,), values (S, B)
+        self._spans: list[tuple[int, int]] = []  # covered indices, disjoint, ascending, neighbours joined
+        self._top = np.empty((self._streams, 0))  # −inf pads streams with fewer finite weights
+
+    # --- what is covered ---------------------------------------------------------------------------------
+
+    @property
+    def n_samples(self) -> int:
+        """Weights seen, per stream."""
+        return sum(stop - start for start, stop in self._spans)
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """Covered index ranges (start, stop), ascending."""
+        return tuple(self._spans)
+
+    @property
+    def stop(self) -> int:
+        """One past the largest index seen; 0 for an empty ladder."""
+        return self._spans[-1][1] if self._spans else 0
+
+    def _check_free(self, start, stop):
+        at = bisect.bisect_right(self._spans, (start, MAX_INDEX))
+        for a, b in self._spans[max(at - 1, 0) : at + 1]:
+            if a < stop and start < b:
+                raise LadderError(
+                    f"indices {max(a, start)} … {min(b, stop) - 1} were given already; the ladder holds {self._spans[:4]}. "
+                    "Pass the start index of each piece, or concat() for weights without indices"
+                )
+
+    def _cover(self, start, stop):
+        at = bisect.bisect(self._spans, (start, stop))
+        if at < len(self._spans) and self._spans[at][0] == stop:
+            stop = self._spans.pop(at)[1]
+        if at > 0 and self._spans[at - 1][1] == start:
+            start = self._spans.pop(at - 1)[0]
+            at -= 1
+        self._spans.insert(at, (start, stop))
+
+    # --- putting weights in ------------------------------------------------------------------------------
+
+    def update(self, log_weights: ArrayLike, start: int = 0) -> "Ladder":
+        """Add the log weights of indices start, start + 1, …; all or nothing.
+
+        Parameters
+        ----------
+        log_weights : array_like, (*shape, n)
+            In nats; −inf is a zero weight. float32 is converted to float64.
+        start : int
+            Index of the first one in its stream.
+
+        Returns
+        -------
+        Ladder
+            Itself.
+
+        Raises
+        ------
+        InputError
+            Wrong shape, kind or index.
+        NonFiniteWeightError
+            A weight is nan or +inf; nothing of this call is kept.
+        LadderError
+            An index was given before; nothing of this call is kept.
+        """
+        weights, start = self._checked(log_weights, start)
+        n = weights.shape[1]
+        if n == 0:
+            return self
+        self._check_free(start, start + n)
+        first, last = -(-start // BLOCK), (start + n) // BLOCK  # whole blocks first … last − 1
+        if first >= last:
+            for block in range(start // BLOCK, (start + n - 1) // BLOCK + 1):
+                self._put_part(block, weights, start, start + n)
+        else:
+            if start % BLOCK:
+                self._put_part(first - 1, weights, start, start + n)
+            self._put_blocks(first, weights[:, first * BLOCK - start : last * BLOCK - start])
+            if (start + n) % BLOCK:
+                self._put_part(last, weights, start, start + n)
+        self._cover(start, start + n)
+        self._offer(weights)
+        return self
+
+    def _checked(self, log_weights, start):
+        try:
+            weights = np.asarray(log_weights)
+            if weights.dtype.kind not in "fiu":
+                raise TypeError(f"dtype {weights.dtype}")
+            weights = weights.astype(np.float64, copy=False)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"log weights are an array of real numbers, not {error}") from error
+        if weights.ndim != len(self.shape) + 1 or weights.shape[:-1] != self.shape:
+            raise InputError(f"log weights have shape {weights.shape}; this ladder takes {(*self.shape, 'n')}")
+        weights = weights.reshape(self._streams, weights.shape[-1])
+        if isinstance(start, bool) or not isinstance(start, int | np.integer):
+            raise InputError(f"start={start!r}: the index of the first weight, an integer")
+        if start < 0 or start + weights.shape[1] > MAX_INDEX:
+            raise InputError(f"start={start} with {weights.shape[1]} weights: indices lie in 0 … 2^62 − 1")
+        bad = ~(weights < np.inf)
+        if bad.any():
+            stream, at = (int(i) for i in np.argwhere(bad)[0])
+            raise NonFiniteWeightError(
+                f"the log weight of index {start + at} (stream {stream}) is {weights[stream, at]}; "
+                "a log weight is a real number or −inf (a zero weight). Nothing of this update was kept",
+                index=int(start) + at,
+                row=stream,
+                value=float(weights[stream, at]),
+            )
+        return weights, int(start)
+
+    def _put_part(self, block, weights, start, stop):
+        """Store the part of [start, stop) that lies in one block; build its node once it is whole."""
+        begin, end = max(start, block * BLOCK), min(stop, (block + 1) * BLOCK)
+        if block not in self._partial:
+            self._partial[block] = np.zeros(BLOCK, dtype=bool), np.zeros((self._streams, BLOCK))
+        present, values = self._partial[block]
+        here = slice(begin - block * BLOCK, end - block * BLOCK)
+        present[here] = True
+        values[:, here] = weights[:, begin - start : end - start]
+        if present.all():
+            del self._partial[block]
+            self._put_node(block, nodes.tree(values))
+
+    def _put_blocks(self, first, weights):
+        """Whole blocks from block number `first` on, in pieces that are aligned to their own size."""
+        n_blocks, done = weights.shape[1] // BLOCK, 0
+        while done < n_blocks:
+            at = first + done
+            take = min(at & -at if at else 1 << 62, 1 << ((n_blocks - done).bit_length() - 1))
+            piece = weights[:, done * BLOCK : (done + take) * BLOCK]
+            self._put_node(at // take, nodes.forest(piece)[0])
+            done += take
+
+    def _put_node(self, index, node):
+        """Insert a node by its index among nodes of its height, and merge while its sibling is there."""
+        while (sibling := self._nodes.pop((node.height, index ^ 1), None)) is not None:
+            node = nodes.merge(sibling, node) if index & 1 else nodes.merge(node, sibling)
+            index >>= 1
+        self._nodes[node.height, index] = node
+
+    def _offer(self, log_weights):
+        """Keep the tail + 1 largest of the weights seen, in descending order."""
+        keep = self.tail + 1
+        merged = np.concatenate([self._top, log_weights], axis=1)
+        if merged.shape[1] > keep:
+            merged = -np.partition(-merged, keep - 1, axis=1)[:, :keep]
+        self._top = -np.sort(-merged, axis=1)
+
+    def put_range(self, start, count, node_list, raw, top):
+        """Add what the compiled driver made of samples start … start + count − 1 (see `logpx.driver`)."""
+        self._check_free(start, start + count)
+        at = start
+        for node in node_list:
+            self._put_node(at >> node.height, node)
+            at += 1 << node.height
+        if raw.shape[1]:
+            self._put_part(at // BLOCK, raw, at, at + raw.shape[1])
+        self._cover(start, start + count)
+        self._offer(top)
+
+    def merge(self, other: "Ladder") -> "Ladder":
+        """Take over another ladder's weights: other indices of the same streams. Itself; `other` is unchanged.
+
+        Raises
+        ------
+        LadderError
+            The two overlap, or differ in shape or in being iid; nothing is changed then.
+        """
+        if not isinstance(other, Ladder):
+            raise LadderError(f"merge takes a Ladder, not {type(other).__name__}")
+        if (self.shape, self.iid) != (other.shape, other.iid):
+            raise LadderError(
+                f"ladders of shape {self.shape}, iid={self.iid} and of shape {other.shape}, iid={other.iid} do not merge"
+            )
+        for start, stop in other._spans:
+            self._check_free(start, stop)
+        self._take(other, 0)
+        return self
+
+    def _take(self, other, offset):
+        for (height, index), node in sorted(other._nodes.items()):
+            self._put_node(index + (offset >> height), node)
+        for block, (present, values) in other._partial.items():
+            for begin, end in _runs(present):
+                at = block * BLOCK + begin + offset
+                self._put_part(at // BLOCK, values[:, begin:end], at, at + end - begin)
+        for start, stop in other._spans:
+            self._cover(start + offset, stop + offset)
+        self.tail = min(self.tail, other.tail)
+        self._offer(other._top)
+
+    def concat(self, more: "ArrayLike | Ladder") -> "Ladder":
+        """Append weights that carry no indices: an array right behind the last index, a ladder further up.
+
+        The order of arrival then decides the indices, so no bits are promised. A ladder is moved up to the next
+        multiple of its own size; the indices between stay free. Itself.
+        """
+        if not isinstance(more, Ladder):
+            return self.update(more, start=self.stop)
+        if not more._spans:
+            return self
+        size = max(BLOCK, 1 << (more.stop - 1).bit_length())
+        offset = -(-self.stop // size) * size
+        if offset + more.stop > MAX_INDEX:
+            raise LadderError(f"no room below index 2^62 for {more.stop} more indices after {self.stop}")
+        if (self.shape, self.iid) != (more.shape, more.iid):
+            raise LadderError(f"ladders of shapes {self.shape} and {more.shape} do not concatenate")
+        self._take(more, offset)
+        return self
+
+    # --- reading -----------------------------------------------------------------------------------------
+
+    def _require_weights(self):
+        if not self._spans:
+            raise NotAvailableError("the ladder is empty: update() it with log weights first")
+
+    def _require_iid(self, what):
+        if not self.iid:
+            raise NotIndependentError(
+                f"{what} needs independent log weights; this stream's are not (Sobol' or lattice points). "
+                "Use log_marginal with n_replicates, or points='independent'"
+            )
+
+    def _pieces(self):
+        """Every complete dyadic piece in index order: (start, node). Raw values are grouped as far as they go."""
+        pieces = [(index << height, node) for (height, index), node in self._nodes.items()]
+        for block, (present, values) in self._partial.items():
+            for begin, end in _runs(present):
+                while begin < end:
+                    size = min(begin & -begin if begin else BLOCK, 1 << ((end - begin).bit_length() - 1))
+                    pieces.append((block * BLOCK + begin, nodes.tree(values[:, begin : begin + size])))
+                    begin += size
+        return [node for _, node in sorted(pieces, key=lambda piece: piece[0])]
+
+    def summary(self) -> Summary:
+        """Totals over all weights, arrays over the streams; what `estimate` reads."""
+        self._require_weights()
+        pieces = self._pieces()
+        n_levels = max(node.height for node in pieces) + 1
+        moments = np.zeros((self._streams, dyadic.N_FAMILIES, 3, n_levels))
+        total_groups = np.zeros(n_levels)
+        for node in pieces:
+            nodes.add_levels(moments, node.moments)
+            total_groups[: node.height + 1] += 2.0 ** np.arange(node.height, -1, -1)
+        sizes = 2.0 ** np.array([node.height for node in pieces])
+        heads = np.stack([node.heads for node in pieces])  # (pieces, S, 4)
+        totals = pool(sizes, heads[..., dyadic.LOG_MEAN], heads[..., dyadic.REL_M2], heads[..., dyadic.N_NEG_INF])
+        return Summary(totals, moments, total_groups, self._top, self.iid, self.tail).reshaped(self.shape)
+
+    @property
+    def levels(self) -> Levels:
+        """Moments of every level."""
+        self._require_iid("levels")
+        summary = self.summary()
+        return Levels(summary.moments, summary.total_groups)
+
+    def bound(self, k: int) -> Reading:
+        """E[L_k] for a dyadic k, with its standard error."""
+        self._require_iid(f"bound({k})")
+        return self.levels.bound(k)
+
+    def richardson(self, k: int, order: int = 1) -> Reading:
+        """L_k with its leading bias removed, group by group."""
+        self._require_iid("richardson")
+        return self.levels.richardson(k, order)
+
+    def estimate(self) -> Estimate:
+        """The estimate of log p(x) and everything that goes with it."""
+        return Estimate(self.summary().reshaped((1, *self.shape)), ladder=self)
+
+    # --- bytes -------------------------------------------------------------------------------------------
+
+    def to_bytes(self) -> bytes:
+        """Everything in the ladder, as bytes that `from_bytes` restores bit for bit."""
+        keys, blocks = sorted(self._nodes), sorted(self._partial)
+        header = {
+            "format": _FORMAT, "block": BLOCK, "shape": self.shape, "iid": self.iid, "tail": self.tail,
+            "spans": self._spans, "nodes": keys, "partial": blocks,
+        }  # fmt: skip
+        arrays = {"header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8), "top": self._top}
+        for i, key in enumerate(keys):
+            arrays[f"moments{i}"], arrays[f"heads{i}"] = self._nodes[key]
+        for i, block in enumerate(blocks):
+            arrays[f"present{i}"], arrays[f"values{i}"] = self._partial[block]
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Ladder":
+        """Restore what `to_bytes` wrote; LadderError for anything else."""
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                header = json.loads(arrays["header"].tobytes())
+                if header["format"] != _FORMAT or header["block"] != BLOCK:
+                    raise ValueError(f"format {header['format']}, block {header['block']}")
+                ladder = cls(tuple(header["shape"]), iid=header["iid"], tail=header["tail"])
+                ladder._spans = [tuple(span) for span in header["spans"]]
+                for i, (height, index) in enumerate(header["nodes"]):
+                    ladder._nodes[height, index] = nodes.Node(arrays[f"moments{i}"], arrays[f"heads{i}"])
+                for i, block in enumerate(header["partial"]):
+                    ladder._partial[block] = arrays[f"present{i}"].copy(), arrays[f"values{i}"].copy()
+                ladder._top = arrays["top"]
+        except Exception as error:
+            raise LadderError(f"these bytes are not a ladder of this version ({_FORMAT}, block {BLOCK}): {error}") from error
+        return ladder
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ladder) and self.to_bytes() == other.to_bytes()
+
+    __hash__ = None  # type: ignore[assignment]  # mutable, compared by content
+
+    def __repr__(self) -> str:
+        kind = "iid" if self.iid else "not iid"
+        return f"Ladder(shape={self.shape}, {kind}, {self.n_samples} weights in {len(self._spans)} spans)"
+
+
+def _runs(present):
+    """Half-open runs of True in a boolean vector."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], present, [False]]).astype(np.int8)))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
