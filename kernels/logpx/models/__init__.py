@@ -1,0 +1,23 @@
+"""Models p(x, z) whose log p(x) is known exactly, and the user's own.
+
+    base                what a model is; `Model`, a user's own; checks of data
+    user                decorators: a user's function to a kernel
+    conjugate_normal    one unknown mean
+    linear_gaussian     algebra and kernel of the next two
+    ppca                probabilistic PCA
+
+A new model is one file here and one row in `REGISTRY`; the protocol tests then cover it.
+"""
+
+from logpx.models.base import LatentModel, Model
+from logpx.models.conjugate_normal import ConjugateNormal
+from logpx.models.ppca import PPCA
+from logpx.models.user import log_joint, per_sample
+
+#: Name of each built-in model.
+REGISTRY: dict[str, type] = {
+    "conjugate_normal": ConjugateNormal,
+    "ppca": PPCA,
+}
+
+__all__ = ["PPCA", "REGISTRY", "ConjugateNormal", "LatentModel", "Model", "log_joint", "per_sample"]

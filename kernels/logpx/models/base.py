@@ -1,0 +1,226 @@
+"""What every model p(x, z) is, the user's own `Model`, and the checks that all models share.
+
+A model is a log-joint kernel with its packed parameters, and whatever else is known about it: a prior, a good
+proposal, the exact log p(x). Nothing beyond the kernel is needed to estimate log p(x); what is missing is None.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from logpx.errors import InputError
+from logpx.proposals.base import Floats, Integers, Proposal, as_floats, set_fields
+
+
+@runtime_checkable
+class LatentModel(Protocol):
+    """What the engine reads of a model, built in or brought by a user.
+
+    Attributes
+    ----------
+    name : str
+    log_joint : dispatcher of kind "log_joint"
+        f(theta, dims, x, z, out), out[i] = log p(x, z[:, i]) in nats.
+    theta : ndarray (m,) of float64; dims : ndarray of int64
+        The packed parameters and the sizes that the kernel takes.
+    n_latents : int
+    n_observed : int or None
+        Length of a row of x; None where any length will do.
+    prior : Proposal or None
+    default_proposal, log_marginal : callable or None
+        x to a good proposal; x, (p,) or (n, p), to the exact log p(x), float or (n,).
+    """
+
+    name: str
+    log_joint: Any
+    theta: Floats
+    dims: Integers
+    n_latents: int
+    n_observed: int | None
+    prior: Proposal | None
+    default_proposal: Any
+    log_marginal: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model of your own: a log-joint kernel and what is known beside it.
+
+    Parameters
+    ----------
+    log_joint : kernel
+        A function under `@logpx.log_joint` (a block at a time) or `@logpx.per_sample` (one sample at a time).
+    theta : array (m,)
+        Parameters, as the kernel unpacks them.
+    n_latents : int
+        Length of z, at least 1.
+    dims : sequence of int
+        Sizes that the kernel needs.
+    prior : Proposal, optional
+        Where z is drawn from under the model: for prior Monte Carlo, and the last resort without a proposal.
+    default_proposal : Proposal or callable x → Proposal, optional
+    log_marginal : callable x → float or (n,), optional
+        The exact log p(x), where it is known.
+    grad : kernel, optional
+        Reserved.
+    n_observed : int, optional
+        Length of a row of x, checked where given.
+    name : str, optional
+        The kernel's own name by default.
+
+    Raises
+    ------
+    InputError
+        theta not finite or not a vector, n_latents below 1, a log_joint that is not decorated, a prior of
+        another dimension.
+
+    Examples
+    --------
+    >>> import logpx.models.user as user
+    >>> from logpx.proposals import Gaussian
+    >>> @user.per_sample
+    ... def shift(theta, dims, x, z):
+    ...     return -0.5 * z[0] ** 2 - 0.5 * theta[0] * (x[0] - z[0]) ** 2
+    >>> Model(shift, [4.0], 1, prior=Gaussian([0.0], [1.0])).name
+    'shift'
+    """
+
+    log_joint: Any
+    theta: Floats
+    n_latents: int
+    _: KW_ONLY
+    dims: Integers | Sequence[int] = ()
+    prior: Proposal | None = None
+    default_proposal: Any = None
+    log_marginal: Callable[[Any], Any] | None = None
+    grad: Any = None
+    n_observed: int | None = None
+    name: str = ""
+    uniform_domain: None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_kernel(self.log_joint)
+        n_latents = whole("n_latents", self.n_latents)
+        sizes = np.array([operator.index(size) for size in self.dims], dtype=np.int64)
+        name = self.name or getattr(self.log_joint, "__name__", "model")
+        set_fields(self, theta=as_theta(self.theta), n_latents=n_latents, dims=sizes, name=name)
+        if self.n_observed is not None:
+            set_fields(self, n_observed=whole("n_observed", self.n_observed))
+        self._check_proposals()
+        if self.log_marginal is not None and not callable(self.log_marginal):
+            raise InputError(f"log_marginal is {self.log_marginal!r}; give a function of x, or leave it out")
+
+    def _check_proposals(self) -> None:
+        for role in ("prior", "default_proposal"):
+            given = getattr(self, role)
+            if isinstance(given, Proposal) and given.kernel is not None and given.n_latents != self.n_latents:
+                raise InputError(f"the {role} has {given.n_latents} latents and the model {self.n_latents}")
+        if self.prior is not None and not isinstance(self.prior, Proposal):
+            raise InputError(f"prior is a {type(self.prior).__name__}; give a proposal, such as Gaussian(mean, scale)")
+        given = self.default_proposal
+        if isinstance(given, Proposal):
+            set_fields(self, default_proposal=lambda x: given)
+        elif given is not None and not callable(given):
+            raise InputError(
+                f"default_proposal is a {type(given).__name__}; give a proposal or a function x → proposal"
+            )
+
+
+def check_kernel(log_joint: Any) -> None:
+    """Raise InputError unless this is a decorated log-joint kernel."""
+    kind = getattr(log_joint, "kind", None)
+    if kind == "log_joint":
+        return
+    name = getattr(log_joint, "__name__", repr(log_joint))
+    if kind is not None:
+        raise InputError(f"{name} is a kernel of kind {kind}; a model needs a log_joint kernel")
+    raise InputError(
+        f"{name} is not a kernel: put @logpx.log_joint on it if it fills a block, f(theta, dims, x, z, out), "
+        "or @logpx.per_sample if it returns one number, f(theta, dims, x, z)"
+    )
+
+
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """A whole number of at least `least`, or an InputError."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise InputError(f"{name} is {value!r}; give a whole number of at least {least}") from None
+    if number < least or isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}; give a whole number of at least {least}")
+    return number
+
+
+def as_theta(theta: ArrayLike) -> Floats:
+    """Packed parameters as a finite float64 vector (it may be empty), or an InputError."""
+    if np.size(theta) == 0 and np.ndim(theta) == 1:
+        return np.zeros(0)
+    return as_floats("theta", theta, n_axes=(1,))
+
+
+def positive(name: str, value: ArrayLike, n_axes: tuple[int, ...]) -> Floats:
+    """An array of finite numbers above zero, or an InputError."""
+    array = as_floats(name, value, n_axes=n_axes)
+    bad = np.argwhere(array <= 0)
+    if len(bad):
+        at = tuple(bad[0])
+        where = "".join(f"[{int(i)}]" for i in at)
+        raise InputError(f"{name}{where} is {array[at]}; it must be above zero")
+    return array
+
+
+def check_x(x: ArrayLike, n_observed: int | None) -> tuple[Floats, bool]:
+    """Data as rows (n, p) of finite float64, and whether there was a row axis.
+
+    Parameters
+    ----------
+    x : array, (p,) or (n, p)
+    n_observed : int or None
+        The p that the model needs; None accepts any.
+
+    Raises
+    ------
+    InputError
+        Another shape, not real numbers, or an entry that is not finite: the message names its row and column.
+    """
+    given = np.asarray(x)
+    wanted = "p" if n_observed is None else str(n_observed)
+    if given.dtype.kind not in "fiub":
+        raise InputError(f"x has dtype {given.dtype}; give real numbers of shape ({wanted},) or (n, {wanted})")
+    if given.ndim not in (1, 2) or (n_observed is not None and given.shape[-1] != n_observed):
+        raise InputError(f"x has shape {given.shape}; it must be ({wanted},) or (n, {wanted})")
+    if given.size == 0:
+        raise InputError(f"x has shape {given.shape} and is empty; give at least one row and one column")
+    rows = np.ascontiguousarray(np.atleast_2d(given), dtype=np.float64)
+    bad = np.argwhere(~np.isfinite(rows))
+    if len(bad):
+        row, column = (int(i) for i in bad[0])
+        at = f"column {column}" if given.ndim == 1 else f"row {row}, column {column}"
+        raise InputError(
+            f"x holds {rows[row, column]} at {at} (entries that are not finite: {len(bad)}); every entry must be finite"
+        )
+    return rows, given.ndim == 2
+
+
+def rows_or_one(values: Floats, batched: bool) -> Any:
+    """A result for n rows, as it is for (n, p) data and without its first axis for (p,) data."""
+    if batched:
+        return values
+    return float(values[0]) if values.ndim == 1 else values[0]
+
+
+def check_fit_data(X: ArrayLike, n_latents: int, most: int, what: str) -> tuple[Floats, int]:
+    """Data to fit, (n, p) with n ≥ 2, and a number of latents (or components) from 1 to `most` as given by its shape."""
+    rows, batched = check_x(X, None)
+    if not batched or len(rows) < 2:
+        raise InputError(f"X has shape {np.shape(X)}; fitting needs at least 2 rows, (n, p)")
+    number = whole(what, n_latents)
+    if number > most:
+        raise InputError(f"{what} is {number}; X of shape {rows.shape} allows 1 to {most}")
+    return rows, number

@@ -1,0 +1,27 @@
+"""Proposals q(z): where the latents of a sample come from, and with what density.
+
+    base         what a proposal is; checks of arrays
+    gaussian     Gaussian, diagonal or full
+    uniform      a box, a finite set, or what the model chooses
+    prior        the model's prior
+    categorical  one discrete latent
+    divergences  KL, χ² and E[w²] of one Gaussian against another, in closed form
+
+A new proposal is one file here and one row in `REGISTRY`; the protocol tests then cover it.
+"""
+
+from logpx.proposals.base import Proposal
+from logpx.proposals.categorical import Categorical
+from logpx.proposals.gaussian import Gaussian
+from logpx.proposals.prior import Prior
+from logpx.proposals.uniform import Uniform
+
+#: Name of each proposal, in the order of the table above.
+REGISTRY: dict[str, type[Proposal]] = {
+    "gaussian": Gaussian,
+    "uniform": Uniform,
+    "prior": Prior,
+    "categorical": Categorical,
+}
+
+__all__ = ["REGISTRY", "Categorical", "Gaussian", "Prior", "Proposal", "Uniform"]
