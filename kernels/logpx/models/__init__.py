@@ -5,12 +5,16 @@
     conjugate_normal    one unknown mean
     linear_gaussian     algebra and kernel of the next two
     ppca                probabilistic PCA
+    factor_analysis     the same with a noise variance for each observed number
+    gaussian_mixture    one discrete latent, summed over
 
 A new model is one file here and one row in `REGISTRY`; the protocol tests then cover it.
 """
 
 from logpx.models.base import LatentModel, Model
 from logpx.models.conjugate_normal import ConjugateNormal
+from logpx.models.factor_analysis import FactorAnalysis
+from logpx.models.gaussian_mixture import GaussianMixture
 from logpx.models.ppca import PPCA
 from logpx.models.user import log_joint, per_sample
 
@@ -18,6 +22,18 @@ from logpx.models.user import log_joint, per_sample
 REGISTRY: dict[str, type] = {
     "conjugate_normal": ConjugateNormal,
     "ppca": PPCA,
+    "factor_analysis": FactorAnalysis,
+    "gaussian_mixture": GaussianMixture,
 }
 
-__all__ = ["PPCA", "REGISTRY", "ConjugateNormal", "LatentModel", "Model", "log_joint", "per_sample"]
+__all__ = [
+    "PPCA",
+    "REGISTRY",
+    "ConjugateNormal",
+    "FactorAnalysis",
+    "GaussianMixture",
+    "LatentModel",
+    "Model",
+    "log_joint",
+    "per_sample",
+]

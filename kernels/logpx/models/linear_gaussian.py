@@ -32,7 +32,6 @@ from logpx.models.base import check_x, positive, rows_or_one, whole
 from logpx.proposals import Gaussian, Uniform
 from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields, two_parts
 
-
 #: Observed numbers in a tile, and samples in a strip that stays in the first-level cache.
 ROWS, STRIP = 4, 128
 

@@ -10,6 +10,7 @@
 A new proposal is one file here and one row in `REGISTRY`; the protocol tests then cover it.
 """
 
+from logpx.proposals import divergences
 from logpx.proposals.base import Proposal
 from logpx.proposals.categorical import Categorical
 from logpx.proposals.gaussian import Gaussian
@@ -24,4 +25,4 @@ REGISTRY: dict[str, type[Proposal]] = {
     "categorical": Categorical,
 }
 
-__all__ = ["REGISTRY", "Categorical", "Gaussian", "Prior", "Proposal", "Uniform"]
+__all__ = ["REGISTRY", "Categorical", "Gaussian", "Prior", "Proposal", "Uniform", "divergences"]
