@@ -376,7 +376,7 @@ def provenance(store: Store, experiments: Sequence[str], suite: str | None = Non
 
 
 def write_csv(table: Iterable[Row], path: str | Path) -> Path:
-    """Write a table as CSV: columns in the order of the first row, lists and dicts as JSON, the same bytes each time."""
+    """Write a table as CSV: columns in the order of the first row, lists and dicts as JSON, always the same bytes."""
     path, rows = Path(path), list(table)
     text = io.StringIO()
     if rows:

@@ -1,0 +1,229 @@
+"""The `logpx` command.
+
+    logpx run SUITE      run a suite (quick, article, or a TOML file) into a store; run again to resume
+    logpx report         draw the figures and the page from a store
+    logpx list           what there is: models, estimators, point sets, kinds, suites, figures
+    logpx doctor         versions, CPU, threads, kernel cache, store; a non-zero exit if something is wrong
+    logpx merge FILE     add another store's rows
+    logpx export FOLDER  every table as CSV
+
+An error that logpx foresees is one red message and exit code 2, without a traceback. Ctrl-C keeps what is finished:
+exit code 130.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from logpx_bench.runner import Planned
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Estimators of log p(x) for latent-variable models: run, measure, report.",
+)
+#: Width is that of the terminal; in a pipe, wide enough that a table's row stays one line.
+console = Console()
+
+StoreOption = Annotated[Path, typer.Option("--store", metavar="FILE", help="The results file.")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of a run; all cores by default.")]
+DEFAULT_STORE = Path("results.sqlite")
+
+
+@contextlib.contextmanager
+def readable() -> Iterator[None]:
+    """Foreseen errors as one message; Ctrl-C as a hint."""
+    from logpx_bench.errors import LogpxError
+
+    try:
+        yield
+    except LogpxError as error:
+        Console(stderr=True).print(f"[bold red]error[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped; finished cells are kept, and the same command goes on from there")
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help='Name of a suite ("quick", "article") or path of a TOML file.')],
+    store: StoreOption = DEFAULT_STORE,
+    only: Annotated[str | None, typer.Option("--only", metavar="NAME", help="One experiment of the suite.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show cells, predicted time and error; run nothing.")
+    ] = False,
+    threads: ThreadsOption = None,
+) -> None:
+    """Run a suite into a store; what is there already is skipped."""
+    with readable():
+        from logpx_bench import machine, runner
+        from logpx_bench import suite as suites
+        from logpx_bench.store import Store
+
+        chosen = suites.load(suites.find(suite)).only(only)
+        n_threads = threads or machine.n_cores()
+        if dry_run:
+            if not store.exists():
+                _show_plan(runner.plan(chosen, None, n_threads))
+                return
+            with Store.open(store, create=False) as results:
+                _show_plan(runner.plan(chosen, results, n_threads))
+            return
+        with Store.open(store) as results:
+            done = runner.run(chosen, results, n_threads, console=console)
+        skipped = f", {done.n_skipped} were there already" if done.n_skipped else ""
+        console.print(
+            f"{chosen.name}: {done.n_run} cells run in {done.seconds:.1f} s{skipped}. Results: {store}", soft_wrap=True
+        )
+
+
+def _show_plan(planned: "list[Planned]") -> None:
+    table = Table("experiment", "cell", "in store", "seconds", "error (nats)", box=None, header_style="bold")
+    for one in planned:
+        table.add_row(
+            one.cell.experiment,
+            escape(one.cell.words()),
+            "yes" if one.stored else "",
+            f"{one.seconds:.2f}{'' if one.measured else ' *'}",
+            _error_words(one.error),
+        )
+    console.print(table)
+    missing = [one for one in planned if not one.stored]
+    total = sum(one.seconds for one in missing)
+    console.print(f"{len(planned)} cells, {len(missing)} to run, about {total:.0f} s and compiling.", soft_wrap=True)
+    console.print(
+        "* a default time per sample; the others were measured. Error: sqrt(χ²/k), where χ² has a closed form.",
+        soft_wrap=True,
+    )
+
+
+def _error_words(error: float) -> str:
+    """The delta method says nothing of errors about a nat and above, but that they are large."""
+    if math.isnan(error):
+        return "-"
+    if math.isinf(error):
+        return "infinite variance"
+    return f"{error:.2g}" if error < 1 else "above 1"
+
+
+@app.command()
+def report(
+    store: StoreOption = DEFAULT_STORE,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the report goes.")] = Path("reports"),
+) -> None:
+    """Draw the figures and the page from a store."""
+    with readable():
+        from logpx_bench import page
+        from logpx_bench.store import Store
+
+        with Store.open(store, create=False) as results:
+            page.build(results, out)
+        console.print(f"The report is at {out / 'index.html'}", soft_wrap=True)
+
+
+@app.command("list")
+def list_() -> None:
+    """What there is: models, estimators, point sets, kinds of experiment, suites, figures."""
+    with readable():
+        from logpx.points import REGISTRY as POINTS
+        from logpx.proposals import REGISTRY as PROPOSALS
+        from logpx_bench import suite as suites
+        from logpx_bench.data import DATA, MODELS
+        from logpx_bench.estimators import ESTIMATORS
+        from logpx_bench.experiments import KINDS
+        from logpx_bench.figures import FIGURES
+
+        sections = {
+            "models": {name: _with_options(one.summary, one.options) for name, one in MODELS.items()},
+            "data": DATA,
+            "estimators": {name: _with_options(one.summary, one.options) for name, one in ESTIMATORS.items()},
+            "proposals": {name: _first_line(one.__doc__) for name, one in PROPOSALS.items()},
+            "point sets": {name: _point_set(name) for name in POINTS},
+            "kinds of experiment": {name: kind.summary for name, kind in KINDS.items()},
+            "suites": {path.stem: suites.load(path).title for path in suites.available()},
+            "figures": {name: one.TITLE for name, one in FIGURES.items()},
+        }
+    for title, rows in sections.items():
+        console.print(f"[bold]{title}[/]")
+        table = Table(box=None, show_header=False, padding=(0, 1))
+        table.add_column(no_wrap=True)
+        table.add_column()
+        for name, words in rows.items():
+            table.add_row(f"  {name}", escape(words))
+        console.print(table)
+
+
+def _with_options(summary: str, options: object) -> str:
+    names = ", ".join(options)  # type: ignore[call-overload]  # a mapping of option tables
+    return f"{summary.rstrip('.')} [{names}]" if names else summary.rstrip(".")
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().partition("\n")[0].rstrip(".")
+
+
+def _point_set(name: str) -> str:
+    return {"independent": "independent draws, each computed from its index (Philox4x32-10)"}.get(name, name)
+
+
+@app.command()
+def doctor(store: StoreOption = DEFAULT_STORE) -> None:
+    """Versions, CPU, threads, kernel cache, store, and one estimate against its exact value."""
+    with readable():
+        from logpx_bench.doctor import examine
+
+        findings = examine(store)
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for one in findings:
+        table.add_row(one.what, escape(one.found) if one.good else f"[bold red]{escape(one.found)}[/]")
+    console.print(table)
+    bad = [one for one in findings if not one.good]
+    console.print("[bold red]something is wrong, see above[/]" if bad else "all is well")
+    if bad:
+        raise typer.Exit(1)
+
+
+@app.command()
+def merge(other: Annotated[Path, typer.Argument(metavar="FILE")], store: StoreOption = DEFAULT_STORE) -> None:
+    """Add another results file's rows to this one; twice adds nothing."""
+    with readable():
+        from logpx_bench.store import Store
+
+        with Store.open(store) as results:
+            added = results.merge(other)
+        console.print(f"{added['cells']} cells and {added['benchmarks']} benchmarks added to {store}", soft_wrap=True)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write every table of a results file to a folder as CSV."""
+    with readable():
+        from logpx_bench.store import Store
+
+        with Store.open(store, create=False) as results:
+            paths = results.export(folder)
+        console.print(f"{len(paths)} tables written to {folder}", soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point of the `logpx` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""The data that is measured on, and the models fitted to it.
+
+"digits" is scikit-learn's bundled set: 1797 images of handwritten digits, 8×8 pixels, intensities 0 … 16 (E. Alpaydin
+and C. Kaynak, 1998, doi:10.24432/C50P49). Intensities are divided by 16 and the images split by a fixed permutation
+into 1297 for training and 500 held out. Pixels that never vary over the training images carry no density and are
+dropped: `kept` says which remain, and every log p(x) is a density over those pixels alone.
+
+"sample" is small and simulated: data drawn from the model itself, whose weights are random but for the seed.
+
+Factor analysis gives each pixel a noise variance of its own; that of a pixel which is almost always blank goes to
+zero, and its log density to infinity. The floor is (1/16)²/12, the variance of rounding to a step of 1/16: no model
+may claim to know a pixel better than the data was written down.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logpx import models as library
+from logpx_bench.errors import InputError
+from logpx_bench.options import Option, fail
+
+#: Seed of the permutation that splits the digits, and how many of them train.
+SPLIT_SEED, N_TRAIN = 0, 1297
+#: Variance of rounding to a step of 1/16.
+NOISE_FLOOR = (1 / 16) ** 2 / 12
+
+#: Data sets and what they are.
+DATA = {
+    "digits": "scikit-learn's digits, 1297 images to train on and 500 held out; models are fitted",
+    "sample": "a small simulated data set, drawn from the model itself",
+}
+
+
+class Digits(NamedTuple):
+    """The digits, split. `train` (1297, p) and `test` (500, p) over the kept pixels, 0 to 1; `kept` (64,) bool;
+    `blank` (64,), the constant value of each dropped pixel, zero elsewhere; `test_labels` (500,), 0 … 9."""
+
+    train: NDArray[np.float64]
+    test: NDArray[np.float64]
+    kept: NDArray[np.bool_]
+    blank: NDArray[np.float64]
+    test_labels: NDArray[np.int64]
+
+    def image(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Kept pixels (..., p) as whole images (..., 64), the dropped ones at their constant value."""
+        whole = np.broadcast_to(self.blank, (*pixels.shape[:-1], 64)).copy()
+        whole[..., self.kept] = pixels
+        return whole
+
+
+@functools.cache
+def digits() -> Digits:
+    """The digits, scaled and split; the arrays are read-only.
+
+    Examples
+    --------
+    >>> d = digits()
+    >>> d.train.shape, d.test.shape, (~d.kept).nonzero()[0].tolist()
+    ((1297, 61), (500, 61), [0, 32, 39])
+    """
+    from sklearn.datasets import load_digits  # here: a fresh process that needs no digits stays small (kind "scaling")
+
+    images, labels = load_digits(return_X_y=True)
+    images = images / 16.0
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(images))
+    train, test = images[order[:N_TRAIN]], images[order[N_TRAIN:]]
+    kept = np.ptp(train, axis=0) > 0
+    blank = np.where(kept, 0.0, train[0])
+    arrays = (np.ascontiguousarray(train[:, kept]), np.ascontiguousarray(test[:, kept]), kept, blank)
+    for array in arrays:
+        array.flags.writeable = False
+    return Digits(*arrays, labels[order[N_TRAIN:]])
+
+
+# -- models by name -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """How a suite names a model: its options, the data it takes, and how it is made.
+
+    `make(options, data)` gives the model and the rows it is measured on, (n, p).
+    """
+
+    name: str
+    summary: str
+    options: Mapping[str, Option]
+    data: tuple[str, ...]
+    make: Callable[[Mapping[str, Any], str], tuple[Any, NDArray[np.float64]]]
+
+    def check_data(self, data: str, where: str) -> None:
+        """A SuiteError if the model does not go with this data set."""
+        if data not in self.data:
+            fail(where, f"does not go with data {data!r}; it takes {', '.join(self.data)}")
+
+
+_LATENT = {
+    "n_latents": Option(int, 1, 64, "latent dimensions", default=2),
+    "n_observed": Option(int, 1, 4096, 'observed dimensions, for data = "sample" (default 8)'),
+    "seed": Option(int, 0, 2**31, "of the simulated weights and data, or of the rotation after a fit", default=0),
+}
+_SEED = {"seed": Option(int, 0, 2**31, "of the example's parameters and data", default=0)}
+
+
+def _simulated(options: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Random weights (p, d), standard normal over sqrt(d), and a mean (p,)."""
+    p, d = options.get("n_observed", 8), options["n_latents"]
+    generator = np.random.default_rng([options["seed"], p, d])
+    return generator.standard_normal((p, d)) / np.sqrt(d), generator.standard_normal(p)
+
+
+def _make_ppca(options: Mapping[str, Any], data: str) -> tuple[Any, NDArray[np.float64]]:
+    if data == "digits":
+        fitted = library.PPCA.fit(digits().train, options["n_latents"], rotation_seed=options["seed"])
+        return fitted, digits().test
+    weights, mean = _simulated(options)
+    model = library.PPCA(weights, mean, 0.25)
+    return model, model.sample(16, options["seed"])
+
+
+def _make_factor_analysis(options: Mapping[str, Any], data: str) -> tuple[Any, NDArray[np.float64]]:
+    if data == "digits":
+        fitted = library.FactorAnalysis.fit(
+            digits().train, options["n_latents"], rotation_seed=options["seed"], noise_floor=NOISE_FLOOR
+        )
+        return fitted, digits().test
+    weights, mean = _simulated(options)
+    model = library.FactorAnalysis(weights, mean, np.linspace(0.1, 0.5, len(mean)))
+    return model, model.sample(16, options["seed"])
+
+
+def _example(kind: Any) -> Callable[[Mapping[str, Any], str], tuple[Any, NDArray[np.float64]]]:
+    return lambda options, data: kind.example(options["seed"])
+
+
+_BOTH = ("digits", "sample")
+
+#: Models a suite may name.
+MODELS = {
+    entry.name: entry
+    for entry in (
+        ModelEntry("ppca", library.PPCA.summary, _LATENT, _BOTH, _make_ppca),
+        ModelEntry("factor_analysis", library.FactorAnalysis.summary, _LATENT, _BOTH, _make_factor_analysis),
+        ModelEntry(
+            "conjugate_normal",
+            library.ConjugateNormal.summary,
+            _SEED,
+            ("sample",),
+            _example(library.ConjugateNormal),
+        ),
+        ModelEntry(
+            "gaussian_mixture",
+            library.GaussianMixture.summary,
+            _SEED,
+            ("sample",),
+            _example(library.GaussianMixture),
+        ),
+    )
+}
+
+
+class Subject(NamedTuple):
+    """A model with the rows it is measured on, (n, p), and the seconds that fitting it took."""
+
+    model: Any
+    X: NDArray[np.float64]
+    seconds: float
+
+
+@functools.lru_cache(maxsize=64)
+def _build(name: str, options: tuple[tuple[str, Any], ...], data: str) -> Subject:
+    start = time.perf_counter()
+    model, X = MODELS[name].make(dict(options), data)
+    return Subject(model, np.atleast_2d(X), time.perf_counter() - start)
+
+
+def build(name: str, options: Mapping[str, Any], data: str) -> Subject:
+    """The model of this name and these options on this data; the same object for the same request.
+
+    Examples
+    --------
+    >>> subject = build("ppca", {"n_latents": 2, "seed": 0}, "digits")
+    >>> subject.model.n_latents, subject.X.shape
+    (2, (500, 61))
+    """
+    return _build(name, tuple(sorted(options.items())), data)
+
+
+def take(subject: Subject, row: int) -> NDArray[np.float64]:
+    """Row `row` of the subject's data, (p,).
+
+    Raises
+    ------
+    InputError
+        There is no such row.
+    """
+    if not 0 <= row < len(subject.X):
+        raise InputError(f"row {row} was asked for; the data has rows 0 to {len(subject.X) - 1}")
+    return np.ascontiguousarray(subject.X[row])

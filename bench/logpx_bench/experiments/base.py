@@ -1,0 +1,134 @@
+"""What a cell of an experiment is, what it leaves, and what a kind of experiment must say.
+
+A cell is the smallest thing that is run and stored: one model, one row of data, one estimator, one size, one seed. Its
+key is the content hash of its coordinates with the source of the library, the CPU target and the source of the files
+here that decide what a cell does; a timed cell's key holds the machine too, so that times of two machines never
+stand in for each other.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from logpx import _jit
+from logpx_bench import machine
+from logpx_bench.options import Option
+from logpx_bench.schema import content_key
+
+if TYPE_CHECKING:
+    from logpx_bench.suite import Experiment
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Coordinates of one cell. `threads` is None where it changes no result (the run's own number is used)."""
+
+    suite: str
+    experiment: str
+    kind: str
+    model: str
+    model_options: Mapping[str, Any]
+    data: str
+    row: int | None
+    estimator: str
+    estimator_options: Mapping[str, Any]
+    points: str
+    dtype: str
+    threads: int | None
+    n_samples: int
+    n_replicates: int
+    seed: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def coordinates(self) -> dict[str, Any]:
+        """As a plain dict."""
+        return asdict(self)
+
+    def words(self) -> str:
+        """In one line, for a progress bar or an error."""
+        sizes = [f"{name}={value}" for name, value in self.model_options.items() if name not in ("seed", "other")]
+        options = [f"{name}={value:g}" for name, value in self.estimator_options.items()]
+        parts = [self.model, *sizes, self.estimator, *options]
+        if self.row is not None:
+            parts.append(f"row={self.row}")
+        if self.threads is not None:
+            parts.append(f"threads={self.threads}")
+        return " ".join(part for part in parts if part) + f" k={power(self.n_samples)} ×{self.n_replicates}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a cell leaves: columns of `cells` beside its coordinates, and its parts (see `Store.write_cell`)."""
+
+    columns: Mapping[str, Any]
+    levels: list[tuple[int, int, int, float, float]] = field(default_factory=list)
+    histogram: Mapping[str, Any] | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of experiment.
+
+    Attributes
+    ----------
+    name, summary : str
+        Its registry name and one line on it.
+    keys, required : tuple of str
+        Keys that a suite may and must give, beside name and kind.
+    settings : mapping of str to Option
+        Options of this kind alone; they travel in `Cell.settings`.
+    timed : bool
+        The machine is part of the key.
+    overhead : float
+        Seconds a cell takes beside its evaluations, for predictions.
+    expand : (suite name, experiment) -> list of Cell
+        Its cells, in the order they run.
+    run : (cell, threads) -> Record
+    evaluations : (cell) -> int
+        Evaluations of log p(x, z) that it will make.
+    check : (experiment, where) -> None
+        Raises SuiteError where the parts of an experiment do not go together.
+    """
+
+    name: str
+    summary: str
+    keys: tuple[str, ...]
+    required: tuple[str, ...]
+    expand: Callable[[str, "Experiment"], list[Cell]]
+    run: Callable[[Cell, int], Record]
+    evaluations: Callable[[Cell], int]
+    check: Callable[["Experiment", str], None]
+    settings: Mapping[str, Option] = field(default_factory=dict)
+    timed: bool = False
+    overhead: float = 0.0
+
+
+def power(n: int) -> str:
+    """A power of two above 64 as 2^j, any other number as it is."""
+    return f"2^{n.bit_length() - 1}" if n > 64 and n & (n - 1) == 0 else str(n)
+
+
+@functools.cache
+def harness_hash() -> str:
+    """Sixteen hex digits over the source of what decides a cell's content: data, models, estimators, kinds."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in (*sorted(here.glob("*.py")), here.parent / "data.py", here.parent / "estimators.py"):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def cell_key(cell: Cell, timed: bool, threads: int) -> str:
+    """The content key of a cell: what determines its row."""
+    made_of: dict[str, Any] = cell.coordinates() | {
+        "source_hash": _jit.source_hash(),
+        "cpu_target": _jit.target(),
+        "harness": harness_hash(),
+    }
+    if timed:
+        made_of["machine"] = machine.timing_facts(threads)
+    return content_key(made_of)

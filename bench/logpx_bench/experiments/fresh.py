@@ -1,0 +1,66 @@
+"""The fresh process of a scaling cell: JSON in (its coordinates), JSON out (columns and values).
+
+Run as `python -m logpx_bench.experiments.fresh`; see `logpx_bench.experiments.scaling` for what is measured.
+"""
+
+import json
+import statistics
+import sys
+from typing import Any
+
+import logpx
+from logpx_bench import data, ledger
+from logpx_bench.estimators import divergence, make_proposal
+from logpx_bench.experiments.base import Cell
+from logpx_bench.experiments.ladder import describe, sizes
+
+#: Samples of the untimed first run, which loads the kernels.
+WARM_UP = 2**10
+
+
+def measure(cell: Cell) -> dict[str, Any]:
+    """Warm up, then run until the budget or the repeats are spent."""
+    subject = data.build(cell.model, cell.model_options, cell.data)
+    x = data.take(subject, cell.row or 0)
+    clock = ledger.Clock()
+    proposal = make_proposal(cell.estimator, cell.estimator_options, subject.model, x)
+    fit_seconds = clock.wall()
+
+    def estimate(n_samples: int, seed: int) -> Any:
+        return logpx.estimate(
+            subject.model,
+            x,
+            proposal=proposal,
+            n_samples=n_samples,
+            points=cell.points,
+            seed=seed,
+            dtype=cell.dtype,
+            threads=cell.threads,
+        )
+
+    loading = estimate(WARM_UP, cell.seed)
+    baseline = ledger.peak_bytes()
+    whole, walls, processors, first = ledger.Clock(), [], [], None
+    while len(walls) < cell.settings["repeats"] and (not walls or whole.wall() < cell.settings["budget"]):
+        clock = ledger.Clock()
+        one = estimate(cell.n_samples, cell.seed + len(walls))
+        processors.append(clock.cpu())
+        walls.append(one.seconds)
+        first = first or one
+    bill = ledger.bill([first], fit_seconds, 0.0).columns()
+    bill |= {"seconds": statistics.median(walls), "cpu_seconds": statistics.median(processors)}
+    bill["compile_seconds"] = loading.compile_seconds
+    kl, chi2 = divergence(subject.model, x, proposal)
+    columns = describe(first) | bill | sizes(subject.model, x) | {"kl": kl, "chi2": chi2, "threads": cell.threads}
+    columns["exact"] = float(subject.model.log_marginal(x))
+    return {"columns": columns, "values": {"seconds": walls, "baseline_bytes": [baseline]}}
+
+
+def main() -> None:
+    """Read a cell, measure it, write the answer."""
+    cell = Cell(**json.load(sys.stdin))
+    json.dump(measure(cell), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

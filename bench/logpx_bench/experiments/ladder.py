@@ -1,0 +1,168 @@
+"""One run of an estimator, with replicates: its error at every dyadic k, its diagnostics, and its log weights.
+
+A run of n_samples in each of n_replicates independent streams leaves, for every replicate and every k = 2^j up to
+n_samples, the mean and spread of L_k over that replicate's n_samples/k groups. Against the exact log p(x) these give
+the error at every k (see `logpx_bench.summary`). The first 2^14 log weights of the first stream are kept as a
+histogram.
+
+Estimators alternate: all of them on one row, then all on the next, so that a slow minute of the machine falls on each.
+"""
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import logpx
+from logpx_bench import data, ledger
+from logpx_bench.estimators import divergence, make_proposal
+from logpx_bench.experiments.base import Cell, Kind, Record
+from logpx_bench.options import fail
+
+if TYPE_CHECKING:
+    from logpx_bench.suite import Experiment
+
+#: Log weights in a histogram, and its bins.
+N_HISTOGRAM, N_BINS = 2**14, 80
+#: How the library says that there is no Pareto k̂, and why.
+NO_PARETO = "Pareto k̂ is not defined"
+#: Fewest replicates that an error is computed from.
+MIN_REPLICATES = 32
+
+
+def expand(suite: str, experiment: "Experiment") -> list[Cell]:
+    """Model by model, row by row, seed by seed: the estimators in turn."""
+    return [
+        Cell(
+            suite=suite,
+            experiment=experiment.name,
+            kind="ladder",
+            model=model.name,
+            model_options=model.options,
+            data=experiment.data,
+            row=row,
+            estimator=estimator.name,
+            estimator_options=estimator.options,
+            points=experiment.points,
+            dtype=experiment.dtype,
+            threads=None,
+            n_samples=n_samples,
+            n_replicates=experiment.n_replicates,
+            seed=seed,
+        )
+        for model, row, seed, n_samples, estimator in itertools.product(
+            experiment.models, experiment.rows, experiment.seeds, experiment.n_samples, experiment.estimators
+        )
+    ]
+
+
+def check(experiment: "Experiment", where: str) -> None:
+    """An error is an RMSE over replicates: it needs enough of them."""
+    if experiment.n_replicates < MIN_REPLICATES:
+        fail(
+            f"{where}: n_replicates",
+            f"is {experiment.n_replicates}; an error with an interval needs {MIN_REPLICATES} or more",
+        )
+
+
+def run(cell: Cell, threads: int) -> Record:
+    """Estimate, and keep the moments of every replicate."""
+    subject = data.build(cell.model, cell.model_options, cell.data)
+    x = data.take(subject, cell.row or 0)
+    clock = ledger.Clock()
+    proposal = make_proposal(cell.estimator, cell.estimator_options, subject.model, x)
+    fit_seconds = clock.wall()
+    clock = ledger.Clock()
+    estimate = logpx.estimate(
+        subject.model,
+        x,
+        proposal=proposal,
+        n_samples=cell.n_samples,
+        n_replicates=cell.n_replicates,
+        points=cell.points,
+        seed=cell.seed,
+        dtype=cell.dtype,
+        threads=threads,
+    )
+    bill = ledger.bill([estimate], fit_seconds, clock.cpu())
+    kl, chi2 = divergence(subject.model, x, proposal)
+    columns = describe(estimate) | bill.columns() | {"kl": kl, "chi2": chi2, "threads": threads}
+    columns |= {"exact": float(subject.model.log_marginal(x))} | sizes(subject.model, x)
+    drawn = logpx.samples(
+        subject.model, x, proposal, 0, N_HISTOGRAM, seed=cell.seed, replicate=0, row=0, points=cell.points
+    )
+    return Record(
+        columns=columns,
+        levels=level_rows(estimate.replicate_levels),
+        histogram=histogram(drawn.log_weights),
+        values={"replicates": estimate.replicates},
+    )
+
+
+def sizes(model: Any, x: NDArray[np.float64]) -> dict[str, int]:
+    """Latent and observed dimensions."""
+    return {"n_latents": int(model.n_latents), "n_observed": len(x)}
+
+
+def describe(estimate: Any) -> dict[str, Any]:
+    """What an estimate says of itself, as columns."""
+    return {
+        "log_marginal": float(estimate.log_marginal),
+        "std_error": float(estimate.std_error),
+        "elbo": float(estimate.elbo),
+        "ess": float(estimate.ess),
+        "pareto_k": None if estimate.pareto_k is None else float(estimate.pareto_k),
+        "pareto_note": next((said for said in estimate.warnings if said.startswith(NO_PARETO)), None),
+        "n_neg_inf": int(estimate.n_neg_inf),
+        "bias_floor": float(estimate.bias_floor),
+        "warnings": list(estimate.warnings),
+    }
+
+
+def level_rows(levels: Any) -> list[tuple[int, int, int, float, float]]:
+    """(replicate, level, n_groups, mean, m2) of each replicate's levels, for arrays of shape (R, H)."""
+    k, mean = np.asarray(levels.k), np.asarray(levels.mean)
+    m2, n_groups = np.asarray(levels.m2), np.broadcast_to(levels.n_groups, mean.shape)
+    rows = []
+    for h, replicate in itertools.product(range(len(k)), range(len(mean))):
+        count = int(n_groups[replicate, h])
+        if count:
+            spread = float(m2[replicate, h])
+            rows.append((replicate, int(k[h]).bit_length() - 1, count, float(mean[replicate, h]), spread))
+    return rows
+
+
+def histogram(log_weights: NDArray[np.float64], n_bins: int = N_BINS) -> dict[str, Any] | None:
+    """Equal bins from the least to the greatest finite log weight; None where none is finite. Equal weights get a
+    single bin, a millionth wide."""
+    finite = log_weights[np.isfinite(log_weights)]
+    if finite.size == 0:
+        return None
+    low, high = float(finite.min()), float(finite.max())
+    if high - low < 1e-9 * max(1.0, abs(low)):
+        half = 0.5e-6 * max(1.0, abs(low))
+        edges, counts = [low - half, high + half], [finite.size]
+    else:
+        heights, bounds = np.histogram(finite, bins=n_bins, range=(low, high))
+        edges, counts = bounds.tolist(), heights.tolist()
+    n_neg_inf = int(np.sum(np.isneginf(log_weights)))
+    return {"edges": edges, "counts": counts, "n_neg_inf": n_neg_inf}
+
+
+def evaluations(cell: Cell) -> int:
+    """n_samples in every replicate, and the histogram's."""
+    return cell.n_samples * cell.n_replicates + N_HISTOGRAM
+
+
+LADDER = Kind(
+    name="ladder",
+    summary="an estimator's error at every dyadic k, from one run with replicates",
+    keys=("model", "models", "data", "rows", "estimators", "n_samples", "n_replicates", "seeds", "points", "dtype"),
+    required=("models", "estimators", "n_samples", "n_replicates"),
+    expand=expand,
+    run=run,
+    evaluations=evaluations,
+    check=check,
+    overhead=0.1,
+)

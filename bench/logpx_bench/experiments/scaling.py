@@ -1,0 +1,145 @@
+"""Run time and peak memory against n_samples and threads. Every cell runs in a fresh process of its own (`fresh`).
+
+In that process a first small run loads the compiled kernels, untimed. Then the run is repeated, each time with another
+seed, until `budget` seconds or `repeats` runs are spent, one run at least; `seconds` is the median. The first run's
+estimate is the one kept, and it is held against exact: a time counts for nothing if the answer is wrong.
+
+Peak memory is the high-water mark of the whole process, interpreter and compiled code included; the mark just before
+the first timed run stands beside it (`baseline_bytes`).
+
+Before the first cell of a model and estimator, a throw-away process fills the kernel cache: a cell that
+compiled would carry the compiler's memory.
+"""
+
+import functools
+import itertools
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from logpx.errors import LogpxError
+from logpx_bench.experiments.base import Cell, Kind, Record
+from logpx_bench.options import Option, fail
+
+if TYPE_CHECKING:
+    from logpx_bench.suite import Experiment
+
+SETTINGS = {
+    "repeats": Option(int, 1, 1000, "most runs of one cell", default=9),
+    "budget": Option(float, 0, 3600, "seconds after which no further run of a cell starts", default=0.3),
+}
+
+
+def expand(suite: str, experiment: "Experiment") -> list[Cell]:
+    """Size by size, the thread counts and estimators in turn."""
+    threads = experiment.threads or (1,)
+    return [
+        Cell(
+            suite=suite,
+            experiment=experiment.name,
+            kind="scaling",
+            model=model.name,
+            model_options=model.options,
+            data=experiment.data,
+            row=row,
+            estimator=estimator.name,
+            estimator_options=estimator.options,
+            points=experiment.points,
+            dtype=experiment.dtype,
+            threads=n_threads,
+            n_samples=n_samples,
+            n_replicates=1,
+            seed=seed,
+            settings=experiment.settings,
+        )
+        for n_samples, seed, model, row, estimator, n_threads in itertools.product(
+            experiment.n_samples,
+            experiment.seeds,
+            experiment.models,
+            experiment.rows,
+            experiment.estimators,
+            threads,
+        )
+    ]
+
+
+def check(experiment: "Experiment", where: str) -> None:
+    """One stream a cell."""
+    if experiment.n_replicates != 1:
+        fail(f"{where}: n_replicates", f"is {experiment.n_replicates}; a scaling experiment times single streams: 1")
+
+
+def run(cell: Cell, threads: int) -> Record:
+    """In a fresh process, with the cell's own number of threads."""
+    _fill_cache(cell.model, json.dumps(dict(cell.model_options)), cell.data, cell.estimator, cell.dtype, cell.points)
+    answer = in_fresh_process(cell)
+    return Record(columns=answer["columns"], values=answer["values"])
+
+
+@functools.cache
+def _fill_cache(model: str, options: str, data: str, estimator: str, dtype: str, points: str) -> None:
+    cell = Cell(
+        suite="",
+        experiment="",
+        kind="scaling",
+        model=model,
+        model_options=json.loads(options),
+        data=data,
+        row=0,
+        estimator=estimator,
+        estimator_options={},
+        points=points,
+        dtype=dtype,
+        threads=1,
+        n_samples=2**10,
+        n_replicates=1,
+        seed=0,
+        settings={"repeats": 1, "budget": 0.0},
+    )
+    in_fresh_process(cell)
+
+
+def in_fresh_process(cell: Cell) -> dict[str, Any]:
+    """Run a cell by `python -m logpx_bench.experiments.fresh`; its columns and values.
+
+    Raises
+    ------
+    LogpxError
+        The process failed; the last line of what it said is in the message.
+    """
+    command = [sys.executable, "-m", "logpx_bench.experiments.fresh"]
+    done = subprocess.run(command, input=json.dumps(cell.coordinates()), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
+        raise LogpxError(f"the process that timed a cell ended with status {done.returncode}: {said}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+SCALING = Kind(
+    name="scaling",
+    summary="run time and peak memory against n_samples and threads, each point in a fresh process",
+    keys=(
+        "model",
+        "models",
+        "data",
+        "rows",
+        "estimators",
+        "n_samples",
+        "threads",
+        "n_replicates",
+        "seeds",
+        "points",
+        "dtype",
+        *SETTINGS,
+    ),
+    required=("models", "estimators", "n_samples"),
+    expand=expand,
+    run=run,
+    evaluations=lambda cell: cell.n_samples,
+    check=check,
+    settings=SETTINGS,
+    timed=True,
+    overhead=2.5,
+)

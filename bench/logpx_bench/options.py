@@ -1,0 +1,81 @@
+"""Checking what a suite says: option tables, and errors that name the file, the place, what is allowed, and the nearest
+match.
+
+A model or an estimator declares its options in a table, name → `Option`. `check` reads a TOML table against it; a list
+in place of a number is a sweep, expanded by `sweep` into one set of options each.
+"""
+
+import difflib
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from logpx_bench.errors import SuiteError
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: `kind` int or float, its inclusive range, and the default (None: may be left out)."""
+
+    kind: type
+    low: float
+    high: float
+    summary: str
+    default: Any = None
+
+    @property
+    def allowed(self) -> str:
+        """In words: `an integer from 1 to 64`."""
+        return f"{'an integer' if self.kind is int else 'a number'} from {self.low:g} to {self.high:g}"
+
+    def read(self, value: Any, where: str) -> Any:
+        """The value as `kind`, or a SuiteError."""
+        numeric = isinstance(value, int | float) and not isinstance(value, bool)
+        if not numeric or (self.kind is int and value != int(value)) or not self.low <= value <= self.high:
+            fail(where, f"is {value!r}; allowed is {self.allowed}")
+        return self.kind(value)
+
+
+def fail(where: str, what: str) -> NoReturn:
+    """Raise a SuiteError: `where` is file, experiment and key."""
+    raise SuiteError(f"{where} {what}.")
+
+
+def choose(value: Any, allowed: Iterable[str], where: str, what: str) -> str:
+    """`value` if it is one of `allowed`; else a SuiteError with all of them and the nearest match."""
+    allowed = list(allowed)
+    if isinstance(value, str) and value in allowed:
+        return value
+    near = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.5)
+    hint = f' Did you mean "{near[0]}"?' if near else ""
+    raise SuiteError(f"{where}: there is no {what} {value!r}. Known: {', '.join(allowed)}.{hint}")
+
+
+def check(given: Mapping[str, Any], known: Mapping[str, Option], where: str) -> dict[str, Any]:
+    """Options read against their table; defaults filled in; lists (sweeps) kept as lists."""
+    for name in given:
+        choose(name, known, where, "option")
+    read: dict[str, Any] = {}
+    for name, option in known.items():
+        if name in given:
+            value = given[name]
+            if isinstance(value, list):
+                if not value:
+                    fail(f"{where}: {name}", "is an empty list; a sweep needs one value or more")
+                read[name] = [option.read(one, f"{where}: {name}") for one in value]
+            else:
+                read[name] = option.read(value, f"{where}: {name}")
+        elif option.default is not None:
+            read[name] = option.default
+    return read
+
+
+def sweep(options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every combination of the listed values.
+
+    >>> sweep({"widen": [1.0, 1.5], "n": 3})
+    [{'widen': 1.0, 'n': 3}, {'widen': 1.5, 'n': 3}]
+    """
+    columns = [value if isinstance(value, list) else [value] for value in options.values()]
+    return [dict(zip(options, values, strict=True)) for values in itertools.product(*columns)]

@@ -1,0 +1,205 @@
+"""From a suite to a filled store: cells expanded, those already there skipped, the rest run one by one.
+
+A cell is written in one transaction as soon as it is done. A run that is stopped keeps what it finished, and the same
+command goes on from there. Each experiment leaves a plan, the list of its cells' keys, so that a summary reads the
+cells of one run and not those of an older suite of the same name.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from logpx_bench import data, machine
+from logpx_bench.errors import LogpxError
+from logpx_bench.estimators import divergence, make_proposal, predicted_error
+from logpx_bench.experiments import KINDS, Cell, Record
+from logpx_bench.experiments.base import cell_key
+from logpx_bench.schema import content_key
+from logpx_bench.store import Store
+from logpx_bench.suite import Suite
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell to come: its key, whether the store has it, and what it will take.
+
+    `seconds` is predicted from the time per sample of an earlier cell of the same model and estimator where the store
+    has one (`measured`), else from `default_ns`. `error` is the RMSE predicted at n_samples, sqrt(χ²/k), nan where no
+    closed form is known.
+    """
+
+    cell: Cell
+    key: str
+    stored: bool
+    seconds: float
+    measured: bool
+    error: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did."""
+
+    n_run: int
+    n_skipped: int
+    seconds: float
+
+
+def expand(suite: Suite) -> list[Cell]:
+    """All cells of a suite, in the order they run."""
+    return [cell for one in suite.experiments for cell in KINDS[one.kind].expand(suite.name, one)]
+
+
+def key_of(cell: Cell, threads: int) -> str:
+    """The cell's content key on this machine."""
+    return cell_key(cell, KINDS[cell.kind].timed, cell.threads or threads)
+
+
+# -- predictions --------------------------------------------------------------------------------------------------
+
+
+def default_ns(n_latents: int, n_observed: int) -> float:
+    """Nanoseconds per sample on one thread when nothing was measured yet: 10 + 4 d + 0.3 d², rounded from runs of
+    PPCA and factor analysis on one core of 2.6 GHz with AVX2 (their log joint reads x through d sums, not p)."""
+    return 10.0 + 4.0 * n_latents + 0.3 * n_latents**2
+
+
+def predict(cell: Cell, store: Store | None, threads: int) -> tuple[float, bool]:
+    """Seconds that the cell will take, and whether they rest on a measurement in the store."""
+    kind = KINDS[cell.kind]
+    if kind.evaluations(cell) == 0:
+        return kind.overhead, False
+    subject = data.build(cell.model, _own(cell), cell.data)
+    threads, d = cell.threads or threads, int(subject.model.n_latents)
+    ns = default_ns(d, subject.X.shape[1]) / threads
+    found: list[dict[str, Any]] = []
+    if store is not None:
+        found = store.rows(
+            'SELECT "seconds", "n_evaluations", "threads" FROM "cells" WHERE "model" = ? AND "estimator" = ? '
+            'AND "n_latents" = ? AND "n_observed" = ? AND "n_evaluations" > 65536 ORDER BY "created_utc" DESC LIMIT 1',
+            [cell.model, cell.estimator, d, subject.X.shape[1]],
+        )
+    if found:
+        ns = 1e9 * found[0]["seconds"] / found[0]["n_evaluations"] * found[0]["threads"] / threads
+    return kind.overhead + 1e-9 * ns * kind.evaluations(cell), bool(found)
+
+
+def _own(cell: Cell) -> dict[str, Any]:
+    return {name: value for name, value in cell.model_options.items() if name != "other"}
+
+
+def expected_error(cell: Cell) -> float:
+    """RMSE of log p̂ at n_samples by the delta method; nan where it is not known."""
+    if cell.row is None:
+        return math.nan
+    subject = data.build(cell.model, cell.model_options, cell.data)
+    x = data.take(subject, cell.row)
+    proposal = make_proposal(cell.estimator, cell.estimator_options, subject.model, x)
+    return predicted_error(divergence(subject.model, x, proposal)[1], cell.n_samples)
+
+
+def plan(suite: Suite, store: Store | None, threads: int) -> list[Planned]:
+    """What `run` would do, with predictions; nothing is run or written. `store` None: nothing is there yet."""
+    there = store.keys() if store is not None else set()
+    planned = []
+    for cell in expand(suite):
+        with naming(cell):
+            key = key_of(cell, threads)
+            seconds, measured = predict(cell, store, threads)
+            planned.append(Planned(cell, key, key in there, seconds, measured, expected_error(cell)))
+    return planned
+
+
+# -- running ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def naming(cell: Cell) -> Iterator[None]:
+    """An error of the library, with the cell that it happened in."""
+    try:
+        yield
+    except LogpxError as error:
+        raise LogpxError(f"experiment {cell.experiment!r}, cell {cell.words()}: {error}") from error
+
+
+def row_of(cell: Cell, record: Record, key: str, provenance_id: str) -> dict[str, Any]:
+    """The row of the table `cells`."""
+    coordinates = {name: value for name, value in cell.coordinates().items() if name != "settings"}
+    extra = {"key": key, "provenance_id": provenance_id, "created_utc": machine.utc_now()}
+    return coordinates | dict(record.columns) | extra
+
+
+def run(
+    suite: Suite,
+    store: Store,
+    threads: int,
+    *,
+    console: Console | None = None,
+    after_cell: Callable[[Cell], None] | None = None,
+) -> Outcome:
+    """Run what the store lacks.
+
+    Parameters
+    ----------
+    threads : int
+        For cells that do not fix their own.
+    console : rich Console, optional
+        Shows a progress bar; None is silent.
+    after_cell : callable, optional
+        Called with each cell after it is in the store.
+
+    Raises
+    ------
+    LogpxError
+        A cell failed: the message names it. Cells before it are kept.
+    """
+    start, counts = time.perf_counter(), [0, 0]
+    where = machine.provenance(threads)
+    store.write_provenance(where)
+    cells = expand(suite)
+    there = store.keys()
+    with _bar(console, len(cells)) as advance:
+        for experiment in suite.experiments:
+            own = [(cell, key_of(cell, threads)) for cell in cells if cell.experiment == experiment.name]
+            store.write_plan(
+                _plan_row(suite.name, experiment.name, experiment.kind, [key for _, key in own], where["id"])
+            )
+            for cell, key in own:
+                advance(cell, False)
+                counts[key in there] += 1
+                if key not in there:
+                    with naming(cell):
+                        record = KINDS[cell.kind].run(cell, cell.threads or threads)
+                    row = row_of(cell, record, key, where["id"])
+                    store.write_cell(row, levels=record.levels, histogram=record.histogram, values=record.values)
+                    if after_cell is not None:
+                        after_cell(cell)
+                advance(cell, True)
+    return Outcome(counts[0], counts[1], time.perf_counter() - start)
+
+
+def _plan_row(suite: str, experiment: str, kind: str, keys: list[str], provenance_id: str) -> dict[str, Any]:
+    row = {"provenance_id": provenance_id, "suite": suite, "experiment": experiment, "kind": kind, "keys": keys}
+    row["created_utc"] = machine.utc_now()
+    return {"id": content_key(row), **row}
+
+
+@contextlib.contextmanager
+def _bar(console: Console | None, total: int) -> Iterator[Callable[[Cell, bool], None]]:
+    if console is None:
+        yield lambda cell, done: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=total)
+
+        def advance(cell: Cell, done: bool) -> None:
+            progress.update(task, description=f"{cell.experiment}: {cell.words()}", advance=int(done))
+
+        yield advance
