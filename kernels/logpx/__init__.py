@@ -1,1 +1,64 @@
-"""logpx: Monte Carlo estimators of log p(x) for latent-variable models."""
+"""logpx: Monte Carlo estimators of log p(x) for latent-variable models, at very large k.
+
+In the order in which data flow:
+
+    points       where base noise comes from
+    proposals    base noise to latents, with their density
+    models       the log joint, and the exact log p(x) where it is known
+    estimate     log p(x) of a model at x, and how far to trust it
+    samples      replay of any sample of a run
+    compare      two models on the same data
+    Ladder       the reader of log-weight streams, also of those made elsewhere
+    logsumexp    of arrays
+"""
+
+from logpx import models, points, proposals
+from logpx._jit import facts
+from logpx.compare import Comparison, compare
+from logpx.errors import (
+    InputError,
+    LadderError,
+    LogpxError,
+    NonFiniteWeightError,
+    NotAvailableError,
+    NotIndependentError,
+    StoreError,
+    SuiteError,
+)
+from logpx.estimate import Samples, estimate, samples
+from logpx.ladder import Ladder
+from logpx.levels import Levels, Reading
+from logpx.models import Model, log_joint, per_sample
+from logpx.reduce import logsumexp
+from logpx.result import Estimate
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Comparison",
+    "Estimate",
+    "InputError",
+    "Ladder",
+    "LadderError",
+    "Levels",
+    "LogpxError",
+    "Model",
+    "NonFiniteWeightError",
+    "NotAvailableError",
+    "NotIndependentError",
+    "Reading",
+    "Samples",
+    "StoreError",
+    "SuiteError",
+    "__version__",
+    "compare",
+    "estimate",
+    "facts",
+    "log_joint",
+    "logsumexp",
+    "models",
+    "per_sample",
+    "points",
+    "proposals",
+    "samples",
+]

@@ -18,7 +18,7 @@ from logpx import dyadic, groups
 from logpx._jit import BLOCK, compiled, function_type, inner
 
 #: Largest number of blocks in one call is 2^(STACK − 1).
-STACK = 24
+STACK = 14
 MAX_LEVELS = dyadic.LOG2_BLOCK + STACK
 
 

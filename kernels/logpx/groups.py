@@ -111,3 +111,11 @@ def _join(a, b, size):
     a[N], a[N_ZERO] = n, a[N_ZERO] + b[N_ZERO]
     a[OPEN], a[TAIL], a[N_TAIL] = 1.0, b[TAIL], b[N_TAIL]
 
+
+def pool(states):
+    """(n, mean, m2, zero groups) over the first axis, the replicates: (4, …)."""
+    n, mean, m2 = states[..., N], states[..., MEAN], states[..., M2]
+    total = n.sum(axis=0)
+    centre = (n * mean).sum(axis=0) / np.maximum(total, 1.0)
+    spread = (m2 + n * (mean - centre) ** 2).sum(axis=0)
+    return np.stack([total, centre, spread, states[..., N_ZERO].sum(axis=0)])

@@ -329,6 +329,26 @@ class Ladder:
         """The estimate of log p(x) and everything that goes with it."""
         return Estimate(self.summary().reshaped((1, *self.shape)), ladder=self)
 
+    @classmethod
+    def beside(cls, ladders: "list[Ladder]", shape: tuple[int, ...]) -> "Ladder":
+        """One ladder over the streams of several, all over the same indices, under a new shape."""
+        first = ladders[0]
+        whole = cls(shape, iid=first.iid, tail=min(ladder.tail for ladder in ladders))
+        if len(ladders) == 1:
+            whole._nodes, whole._partial, whole._top = dict(first._nodes), dict(first._partial), first._top
+        else:
+            for key in first._nodes:
+                parts = [ladder._nodes[key] for ladder in ladders]
+                whole._nodes[key] = nodes.Node(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+            for block, (present, _) in first._partial.items():
+                values = np.concatenate([ladder._partial[block][1] for ladder in ladders])
+                whole._partial[block] = present, values
+            width = max(ladder._top.shape[1] for ladder in ladders)
+            tops = [np.pad(a._top, ((0, 0), (0, width - a._top.shape[1])), constant_values=-np.inf) for a in ladders]
+            whole._top = np.concatenate(tops)
+        whole._spans = list(first._spans)
+        return whole
+
     # --- bytes -------------------------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
@@ -363,7 +383,9 @@ class Ladder:
                     ladder._partial[block] = arrays[f"present{i}"].copy(), arrays[f"values{i}"].copy()
                 ladder._top = arrays["top"]
         except Exception as error:
-            raise LadderError(f"these bytes are not a ladder of this version ({_FORMAT}, block {BLOCK}): {error}") from error
+            raise LadderError(
+                f"these bytes are not a ladder of this version ({_FORMAT}, block {BLOCK}): {error}"
+            ) from error
         return ladder
 
     def __eq__(self, other: object) -> bool:

@@ -248,7 +248,9 @@ class Estimate:
 
     def __repr__(self) -> str:
         if np.ndim(self.log_marginal):
-            return f"Estimate(total={self.total:.6g} ± {self.total_std_error:.2g} over {np.size(self.log_marginal)} rows)"
+            return (
+                f"Estimate(total={self.total:.6g} ± {self.total_std_error:.2g} over {np.size(self.log_marginal)} rows)"
+            )
         return f"Estimate(log_marginal={self.log_marginal:.6g} ± {self.std_error:.2g}, n_samples={self.n_samples})"
 
 

@@ -1,0 +1,246 @@
+"""Blocks, chunks, streams: which samples run where, and how the pieces come together.
+
+A *stream* is one replicate of one row of x. A *task* is a range of samples of a batch of streams: a chunk of one
+long stream, or many short streams whole, so that ten thousand rows of five thousand samples are a few dozen
+tasks. Tasks run on any `concurrent.futures.Executor` (threads by default; the compiled loop holds no
+interpreter lock) and may end in any order: what they leave are nodes of the ladder, which depend on their indices
+alone. Same seed, same bits, for any number of threads. Memory: a few blocks a thread, O(log N) a stream.
+"""
+
+import concurrent.futures
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from logpx import driver, groups, nodes, pareto
+from logpx._jit import BLOCK, compile_kernel
+from logpx.errors import InputError, NonFiniteWeightError
+from logpx.ladder import Ladder
+from logpx.points.base import PointSet
+from logpx.totals import Summary, concatenated
+
+#: Samples in a chunk, a power of two: the unit of scheduling. Part of what fixes the bits.
+CHUNK = 1 << 22
+#: Samples that a task should have at least, where streams are short.
+TASK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything that determines the log weights: kernels, packed numbers, and the streams (see `logpx.prepare`)."""
+
+    model_name: str
+    points: PointSet
+    points_kernel: Any
+    proposal_kernel: Any
+    log_joint: Any
+    states: np.ndarray  # (S, n_state) uint64
+    n_base: int
+    lams: np.ndarray  # (n_lam, m)
+    lam_of: np.ndarray  # (S,)
+    proposal_dims: np.ndarray
+    theta: np.ndarray
+    model_dims: np.ndarray
+    x: np.ndarray  # (n, p)
+    x_of: np.ndarray  # (S,)
+    n_latents: int
+    shape: tuple[int, ...]  # (n_replicates, *rows)
+    dtype: str
+    group_sizes: np.ndarray
+
+    @property
+    def n_streams(self) -> int:
+        return len(self.x_of)
+
+    @property
+    def n_rows(self) -> int:
+        return self.n_streams // self.shape[0]
+
+    def place(self, stream: int) -> tuple[int, int]:
+        """Replicate and row of a stream."""
+        return divmod(stream, self.n_rows)
+
+    def compile(self) -> float:
+        """Compile what is not compiled yet; seconds spent."""
+        seconds = compile_kernel(self.points_kernel, self.dtype)
+        seconds += compile_kernel(self.proposal_kernel, self.dtype) + compile_kernel(self.log_joint, self.dtype)
+        return seconds + getattr(driver.run_streams, "compile", lambda: 0.0)()
+
+
+def batches(n_streams: int, count: int) -> list[range]:
+    """Streams in batches: as many as make a task of `count` samples each worth scheduling, one when they are long."""
+    size = max(1, TASK // count)
+    return [range(i, min(i + size, n_streams)) for i in range(0, n_streams, size)]
+
+
+def ranges(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Cut [start, stop), start a multiple of the chunk, into chunks: (start, count)."""
+    for at in range(start, stop, CHUNK):
+        yield at, min(CHUNK, stop - at)
+
+
+class Piece:
+    """What one task left: nodes, raw tail, largest weights and open groups of a batch of streams."""
+
+    def __init__(self, problem: Problem, streams: range, start: int, count: int, keep: int):
+        n, n_blocks = len(streams), count // BLOCK
+        self.streams, self.start, self.count = streams, start, count
+        self.moments, self.heads = nodes.layout(n, n_blocks)
+        self.raw = np.zeros((n, count % BLOCK))
+        self.top = np.full((n, min(keep, count)), -np.inf)
+        self.groups = groups.empty((n,), len(problem.group_sizes))
+        n_top, failed = np.zeros(n, dtype=np.int64), np.zeros(2, dtype=np.int64)
+        own = slice(streams.start, streams.stop)
+        with np.errstate(all="ignore"):
+            bad = driver.run_streams(
+                problem.points_kernel, problem.proposal_kernel, problem.log_joint,
+                problem.states[own], problem.n_base, problem.lams, problem.lam_of[own], problem.proposal_dims,
+                problem.theta, problem.model_dims, problem.x, problem.x_of[own], problem.n_latents,
+                np.uint64(start), count, self.moments, self.heads, self.raw, self.top, n_top,
+                problem.group_sizes, self.groups, failed,
+            )  # fmt: skip
+        if bad:
+            raise bad_weight(problem, streams.start + int(failed[0]), start + int(failed[1]))
+
+    def add_to(self, ladder: Ladder) -> None:
+        """Hand the pieces over to the ladder of these streams."""
+        ladder.put_range(
+            self.start, self.count, nodes.unpack(self.count // BLOCK, self.moments, self.heads), self.raw, self.top
+        )
+
+
+def replay(problem: Problem, stream: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Latents (n, d) and log weights (n,) of the samples start … stop − 1 of one stream."""
+    first = start - start % BLOCK
+    z = np.empty((stop - first, problem.n_latents), dtype=problem.x.dtype)
+    logs = np.empty(stop - first)
+    with np.errstate(all="ignore"):
+        driver.replay_stream(
+            problem.points_kernel, problem.proposal_kernel, problem.log_joint, problem.states[stream], problem.n_base,
+            problem.lams[problem.lam_of[stream]], problem.proposal_dims, problem.theta, problem.model_dims,
+            problem.x[problem.x_of[stream]], np.uint64(first), z, logs,
+        )  # fmt: skip
+    return z[start - first :], logs[start - first :]
+
+
+def bad_weight(problem: Problem, stream: int, index: int) -> NonFiniteWeightError:
+    """The error for a nan or +inf weight, with the sample replayed."""
+    z, logs = replay(problem, stream, index, index + 1)
+    replicate, row = problem.place(stream)
+    where = f"model {problem.model_name}, row {row}, replicate {replicate}, sample index {index}"
+    values = np.array2string(z[0], precision=6, threshold=12)
+    return NonFiniteWeightError(
+        f"the log weight is {logs[0]} at {where}, z = {values}. A log weight is a real number or −inf (a zero "
+        f"weight). logpx.samples(model, x, proposal, {index}, {index + 1}, row={row}, replicate={replicate}, …) replays "
+        "it; look at log_joint there",
+        index=index,
+        row=row,
+        replicate=replicate,
+        value=float(logs[0]),
+        z=z[0],
+    )
+
+
+@contextlib.contextmanager
+def _executor(given, threads):
+    """The executor to use and how many tasks to keep in flight on it."""
+    if given is not None:
+        yield given, 4 * (threads or getattr(given, "_max_workers", None) or os.cpu_count() or 1)
+    else:
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+            try:
+                yield pool, 2 * threads
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+
+class Run:
+    """Streams in progress: ladders by batch, which `advance` carries from one sample count to a larger one."""
+
+    def __init__(self, problem: Problem, n_samples: int, threads: int, executor: Any = None):
+        self.problem, self.threads, self.executor = problem, threads, executor
+        self.keep = pareto.tail_length(n_samples * problem.shape[0]) + 1
+        self.batches = batches(problem.n_streams, min(n_samples, CHUNK))
+        self.ladders = [Ladder((len(batch),), iid=problem.points.iid, tail=self.keep - 1) for batch in self.batches]
+        self.group_parts: dict[tuple[int, int], np.ndarray] = {}
+        self.compile_seconds = problem.compile()
+        self.seconds = 0.0
+        self.done = 0
+
+    def advance(self, n_samples: int, report: Callable[[int], None] = lambda n: None) -> None:
+        """Run every stream on to n_samples; `report` is told of samples as they are finished."""
+        began = time.perf_counter()
+        with _executor(self.executor, self.threads) as (pool, window):
+            waiting: dict[concurrent.futures.Future, int] = {}
+            for start, count in ranges(self.done, n_samples):
+                for number, batch in enumerate(self.batches):
+                    if len(waiting) >= window:
+                        self._collect(waiting, report)
+                    waiting[pool.submit(Piece, self.problem, batch, start, count, self.keep)] = number
+            while waiting:
+                self._collect(waiting, report)
+        self.done = n_samples
+        self.seconds += time.perf_counter() - began
+
+    def _collect(self, waiting, report):
+        finished, _ = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
+        for future in finished:
+            number = waiting.pop(future)
+            piece = future.result()
+            piece.add_to(self.ladders[number])
+            if self.problem.group_sizes.size:
+                self.group_parts[piece.start, number] = piece.groups
+            report(piece.count * len(piece.streams))
+
+    def summary(self) -> Summary:
+        """All streams' readings, shape (n_replicates, *rows)."""
+        return concatenated([ladder.summary() for ladder in self.ladders]).reshaped(self.problem.shape)
+
+    def ladder(self) -> Ladder:
+        """One ladder over all streams, its shape (*rows,) for one replicate and (n_replicates, *rows) for more."""
+        shape = self.problem.shape if self.problem.shape[0] > 1 else self.problem.shape[1:]
+        return Ladder.beside(self.ladders, shape)
+
+    def group_moments(self) -> dict[int, np.ndarray]:
+        """For each group size (n, mean, m2, zero groups) over rows, replicates pooled: (4, *rows)."""
+        sizes = self.problem.group_sizes
+        if not sizes.size:
+            return {}
+        whole = []
+        for number in range(len(self.batches)):
+            parts = [part for (_, b), part in sorted(self.group_parts.items()) if b == number]
+            total = parts[0].copy()
+            for part in parts[1:]:
+                groups.join(total, part, sizes)
+            whole.append(total)
+        states = np.concatenate(whole).reshape(*self.problem.shape, len(sizes), groups.N_FIELDS)
+        return {int(size): groups.pool(states[..., i, :]) for i, size in enumerate(sizes)}
+
+
+def default_threads(threads: int | None) -> int:
+    """Threads to use: as given, or one for each CPU this process may run on."""
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise InputError(f"threads={threads!r}: an integer of at least 1, or None for all CPUs")
+    return threads
+
+
+def rounds(n_first: int, n_last: int) -> Iterator[int]:
+    """Sample counts of a run that stops at an accuracy: n_first, doubled until n_last."""
+    n = n_first
+    while n < n_last:
+        yield n
+        n *= 2
+    yield n_last
+
+
+assert CHUNK % BLOCK == 0
+assert math.log2(CHUNK // BLOCK) < driver.STACK
