@@ -33,6 +33,7 @@ LAYERS = {
         ("streams",),
         ("driver",),
         ("engine",),
+        ("prepare",),
         ("replay",),
         ("estimate",),
         ("compare",),
@@ -56,7 +57,7 @@ LAYERS = {
 
 #: Packages that the library must not need, and that figures must not reach.
 FORBIDDEN = {
-    "logpx": {"logpx_bench", "matplotlib", "sqlite3", "typer", "rich", "pytest"},
+    "logpx": {"logpx_bench", "matplotlib", "sqlite3", "typer", "pytest"},
     "logpx_bench.summary": {"logpx", "numba", "matplotlib"},
     "logpx_bench.figures": {"logpx", "numba", "sqlite3"},
     "logpx_bench.page": {"logpx", "numba", "sqlite3"},
