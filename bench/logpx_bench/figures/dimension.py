@@ -1,0 +1,102 @@
+"""Figure 4: the curse of dimension: RMSE of log p̂(x) at a fixed k against the number of latents, per estimator.
+
+A point is one model with that many latents, fitted to the same images; where several held-out images were measured it
+is the root of the mean of their squared errors. With weights that vary by e^KL(posterior‖q), k must grow as exp KL
+(Chatterjee and Diaconis, 2018, doi:10.1214/17-AAP1326), and KL grows with each latent that the proposal gets wrong.
+"""
+
+from __future__ import annotations
+
+import math
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from logpx_bench import summary
+from logpx_bench.figures import series as s
+from logpx_bench.figures import words
+from logpx_bench.figures.axes import band, error_axis
+from logpx_bench.figures.labels import Label, label_ends
+from logpx_bench.figures.style import panels, style
+from logpx_bench.store import Store
+
+EXPERIMENT = "dimension"
+TITLE = "The curse of dimension"
+COLUMNS = (
+    *("model", "n_latents", "row", "estimator", "estimator_options", "points", "k", "n_replicates", "n_groups"),
+    *("rmse", "rmse_low", "rmse_high", "bias", "sd"),
+)
+
+
+def data(store: Store) -> s.Table:
+    """Rows of the largest k that every cell of the experiment reached, for the first model of the experiment."""
+    rows = [row for row in summary.errors_by_k(store, EXPERIMENT) if s.finite(row["rmse"])]
+    rows = [row for row in rows if row["model"] == rows[0]["model"]]
+    cells: dict[tuple[str, ...], set[int]] = {}
+    for row in rows:
+        cell = tuple(str(row.get(name)) for name in ("n_latents", "row", "estimator", "estimator_options", "points"))
+        cells.setdefault(cell, set()).add(int(row["k"]))
+    shared = set.intersection(*cells.values()) if cells else set()
+    return s.columns([row for row in rows if shared and row["k"] == max(shared)], COLUMNS)
+
+
+def pooled(table: s.Table) -> list[s.Series]:
+    """Series against n_latents with the images of each number of latents pooled by mean square."""
+    result = []
+    for each in s.by_estimator(table, "n_latents"):
+        rows = []
+        for n_latents in sorted({row["n_latents"] for row in each.rows}):
+            images = [row for row in each.rows if row["n_latents"] == n_latents]
+            errors = [s.rmse(row) for row in images]
+            low, value, high = (math.sqrt(sum(e[i] ** 2 for e in errors) / len(errors)) for i in (1, 0, 2))
+            rows.append(images[0] | {"rmse": value, "rmse_low": low, "rmse_high": high, "n_images": len(images)})
+        result.append(each._replace(rows=rows))
+    return result
+
+
+def draw(table: s.Table) -> Figure:
+    """RMSE with its band against the number of latents."""
+    every = pooled(table)
+    with style():
+        figure, (axes,) = panels(height=3.6)
+        for each in every:
+            points = [s.rmse(row) for row in each.rows]
+            band(axes, [row["n_latents"] for row in each.rows], *map(list, zip(*points, strict=True)), each.look)
+        error_axis(
+            axes, [bound for each in every for row in each.rows for bound in s.rmse(row)], "RMSE of log p̂(x), nats"
+        )
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(FixedLocator(sorted({row["n_latents"] for each in every for row in each.rows})))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("number of latents")
+        k = int(table[0]["k"])
+        axes.set_title(f"k = {k:,} samples, {s.title(str(table[0]['model']))}")
+        label_ends(
+            axes, [Label(each.rows[-1]["n_latents"], each.rows[-1]["rmse"], each.name, each.look.ink) for each in every]
+        )
+    return figure
+
+
+def caption(table: s.Table) -> str:
+    """How much each error changes from the fewest to the most latents, and who is best at the most."""
+    every = [each for each in pooled(table) if each.rows]
+    if not every:
+        return "No k is common to all numbers of latents."
+    parts = []
+    for each in every:
+        first, last = each.rows[0], each.rows[-1]
+        move = (
+            words.against(s.rmse(last), s.rmse(first), of=f"its value at {first['n_latents']}")
+            if first is not last
+            else "measured there alone"
+        )
+        parts.append(f"{s.one_line(each)} {words.nats(last['rmse'])} at {last['n_latents']} latents, {move}")
+    best = min(every, key=lambda each: each.rows[-1]["rmse"])
+    images = max(row["n_images"] for each in every for row in each.rows)
+    pooling = "one held-out image" if images == 1 else f"{images} held-out images pooled"
+    return (
+        f"RMSE at $k$ = {words.power(table[0]['k'])} ({pooling}): {'; '.join(parts)}. With the most latents "
+        f"{s.one_line(best)} sampling has the smallest error. Each number of latents is a model of its own, fitted to "
+        f"the same images. {s.replicates(table)}"
+    )
