@@ -6,16 +6,15 @@ proposal, the exact log p(x). Nothing beyond the kernel is needed to estimate lo
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from logpx.errors import InputError
-from logpx.proposals.base import Floats, Integers, Proposal, as_floats, set_fields
+from logpx.proposals.base import Floats, Integers, Proposal, as_floats, set_fields, whole
 
 
 @runtime_checkable
@@ -48,7 +47,7 @@ class LatentModel(Protocol):
     log_marginal: Any
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Model:
     """A model of your own: a log-joint kernel and what is known beside it.
 
@@ -94,42 +93,48 @@ class Model:
     log_joint: Any
     theta: Floats
     n_latents: int
-    _: KW_ONLY
-    dims: Integers | Sequence[int] = ()
-    prior: Proposal | None = None
-    default_proposal: Any = None
-    log_marginal: Callable[[Any], Any] | None = None
-    grad: Any = None
-    n_observed: int | None = None
-    name: str = ""
-    uniform_domain: None = field(default=None, init=False, repr=False)
+    dims: Integers
+    prior: Proposal | None
+    default_proposal: Callable[[Any], Proposal] | None
+    log_marginal: Callable[[Any], Any] | None
+    grad: Any
+    n_observed: int | None
+    name: str
 
-    def __post_init__(self) -> None:
-        check_kernel(self.log_joint)
-        n_latents = whole("n_latents", self.n_latents)
-        sizes = np.array([operator.index(size) for size in self.dims], dtype=np.int64)
-        name = self.name or getattr(self.log_joint, "__name__", "model")
-        set_fields(self, theta=as_theta(self.theta), n_latents=n_latents, dims=sizes, name=name)
-        if self.n_observed is not None:
-            set_fields(self, n_observed=whole("n_observed", self.n_observed))
-        self._check_proposals()
-        if self.log_marginal is not None and not callable(self.log_marginal):
-            raise InputError(f"log_marginal is {self.log_marginal!r}; give a function of x, or leave it out")
+    def __init__(
+        self,
+        log_joint: Any,
+        theta: ArrayLike,
+        n_latents: int,
+        *,
+        dims: Sequence[int] = (),
+        prior: Proposal | None = None,
+        default_proposal: Proposal | Callable[[Any], Proposal] | None = None,
+        log_marginal: Callable[[Any], Any] | None = None,
+        grad: Any = None,
+        n_observed: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        check_kernel(log_joint)
+        sizes = np.array([whole(f"dims[{i}]", size, least=0) for i, size in enumerate(dims)], dtype=np.int64)
+        set_fields(self, log_joint=log_joint, theta=as_theta(theta), n_latents=whole("n_latents", n_latents))
+        set_fields(self, dims=sizes, grad=grad, name=name or getattr(log_joint, "__name__", "model"))
+        set_fields(self, n_observed=None if n_observed is None else whole("n_observed", n_observed))
+        if log_marginal is not None and not callable(log_marginal):
+            raise InputError(f"log_marginal is {log_marginal!r}; give a function of x, or leave it out")
+        self._check_proposals(prior, default_proposal)
+        fixed = isinstance(default_proposal, Proposal)
+        chosen = (lambda x: default_proposal) if fixed else default_proposal
+        set_fields(self, prior=prior, default_proposal=chosen, log_marginal=log_marginal)
 
-    def _check_proposals(self) -> None:
-        for role in ("prior", "default_proposal"):
-            given = getattr(self, role)
+    def _check_proposals(self, prior: Any, default: Any) -> None:
+        for role, given in (("prior", prior), ("default_proposal", default)):
             if isinstance(given, Proposal) and given.kernel is not None and given.n_latents != self.n_latents:
                 raise InputError(f"the {role} has {given.n_latents} latents and the model {self.n_latents}")
-        if self.prior is not None and not isinstance(self.prior, Proposal):
-            raise InputError(f"prior is a {type(self.prior).__name__}; give a proposal, such as Gaussian(mean, scale)")
-        given = self.default_proposal
-        if isinstance(given, Proposal):
-            set_fields(self, default_proposal=lambda x: given)
-        elif given is not None and not callable(given):
-            raise InputError(
-                f"default_proposal is a {type(given).__name__}; give a proposal or a function x → proposal"
-            )
+        if prior is not None and not isinstance(prior, Proposal):
+            raise InputError(f"prior is a {type(prior).__name__}; give a proposal, such as Gaussian(mean, scale)")
+        if default is not None and not isinstance(default, Proposal) and not callable(default):
+            raise InputError(f"default_proposal is a {type(default).__name__}; give a proposal or a function of x")
 
 
 def check_kernel(log_joint: Any) -> None:
@@ -144,17 +149,6 @@ def check_kernel(log_joint: Any) -> None:
         f"{name} is not a kernel: put @logpx.log_joint on it if it fills a block, f(theta, dims, x, z, out), "
         "or @logpx.per_sample if it returns one number, f(theta, dims, x, z)"
     )
-
-
-def whole(name: str, value: Any, least: int = 1) -> int:
-    """A whole number of at least `least`, or an InputError."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise InputError(f"{name} is {value!r}; give a whole number of at least {least}") from None
-    if number < least or isinstance(value, bool):
-        raise InputError(f"{name} is {value!r}; give a whole number of at least {least}")
-    return number
 
 
 def as_theta(theta: ArrayLike) -> Floats:
@@ -216,7 +210,7 @@ def rows_or_one(values: Floats, batched: bool) -> Any:
 
 
 def check_fit_data(X: ArrayLike, n_latents: int, most: int, what: str) -> tuple[Floats, int]:
-    """Data to fit, (n, p) with n ≥ 2, and a number of latents (or components) from 1 to `most` as given by its shape."""
+    """Data to fit, (n, p) with n ≥ 2, and a number of latents (or components) from 1 to `most`."""
     rows, batched = check_x(X, None)
     if not batched or len(rows) < 2:
         raise InputError(f"X has shape {np.shape(X)}; fitting needs at least 2 rows, (n, p)")

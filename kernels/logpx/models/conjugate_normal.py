@@ -5,8 +5,9 @@ r"""The mean of a normal sample, with its conjugate prior: one latent, exact in 
     posterior   precision Λ = 1/s_0² + p/s²,   mean m = (m_0/s_0² + Σ_j x_j/s²)/Λ
     log p(x)  = −(p/2) log 2πs² − ½ log(s_0² Λ) − (m − m_0)²/(2 s_0²) − Σ_j (x_j − m)²/(2 s²)
 
-The last line is log p(x, m) + ½ log 2π − ½ log Λ: the joint over the posterior, at the posterior mean, without a difference of
-large numbers. Source: A. Gelman et al. (2013), Bayesian Data Analysis, 3rd ed., section 2.5. The log joint costs p + 1 multiply-adds a sample.
+The last line is log p(x, m) + ½ log 2π − ½ log Λ: the joint over the posterior, at the posterior mean, without a
+difference of large numbers. Source: A. Gelman et al. (2013), Bayesian Data Analysis, 3rd ed., section 2.5. The log
+joint costs p + 1 multiply-adds a sample.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from scipy import special
 
 from logpx import _jit
 from logpx.errors import InputError
-from logpx.models.base import check_x, positive, rows_or_one, whole
+from logpx.models.base import check_x, positive, rows_or_one
 from logpx.models.linear_gaussian import cube, tails
 from logpx.proposals import Gaussian, Uniform
-from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields, two_parts
+from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields, two_parts, whole
 
 
 @_jit.kernel("log_joint", dtypes=("float64", "float32"))
@@ -143,7 +144,7 @@ class ConjugateNormal:
         return Gaussian.diagonal(rows_or_one(means[:, None], batched), [factor * precision**-0.5])
 
     def missing_mass(self, x: ArrayLike, low: ArrayLike, high: ArrayLike) -> tuple[Any, Any]:
-        """Bounds (lower, upper) on the fraction of p(x) whose z lies outside low … high; with one latent, both are exact."""
+        """Bounds (lower, upper) on the fraction of p(x) whose z is outside low … high; with one latent, both exact."""
         rows, batched = check_x(x, self.n_observed)
         means, precision = self._posterior(rows)
         low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)

@@ -3,11 +3,11 @@ r"""Factor analysis.
     z ~ N(0, I_d),   x given z ~ N(μ + W z, Ψ),   Ψ = diag(ψ_1 … ψ_p);   p(x) = N(μ, W Wᵀ + Ψ).
 
 PPCA with a noise variance for each observed number. Its maximum likelihood has no closed form. `fit` alternates two
-steps that have one: given Ψ, the best W from the eigenvectors of Ψ^{−1/2} S Ψ^{−1/2} (S the covariance divided by n), and
-given W, Ψ = diag(S − W Wᵀ), from below kept at a floor. At its end Wᵀ Ψ^{−1} W is diagonal, and so, as for PPCA, `fit`
-applies a fixed random rotation. Source: D. Barber (2012), Bayesian Reasoning and Machine Learning, section 21.2;
-K. G. Jöreskog (1967), Psychometrika 32, 443-482. Algebra, kernel and cost: `linear_gaussian`; an iteration of the fit
-costs p³, whatever n.
+steps that have one: given Ψ, the best W from the eigenvectors of Ψ^{−1/2} S Ψ^{−1/2} (S the covariance divided by n),
+and given W, Ψ = diag(S − W Wᵀ), from below kept at a floor. At its end Wᵀ Ψ^{−1} W is diagonal, and so, as for PPCA,
+`fit` applies a fixed random rotation. Source: D. Barber (2012), Bayesian Reasoning and Machine Learning, section
+21.2; K. G. Jöreskog (1967), Psychometrika 32, 443-482. Algebra, kernel and cost: `linear_gaussian`; an iteration of
+the fit costs p³, whatever n.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from logpx.errors import InputError, NotAvailableError
-from logpx.models.base import check_fit_data, positive, whole
+from logpx.models.base import check_fit_data, positive
 from logpx.models.linear_gaussian import LinearGaussian, rotation
-from logpx.proposals.base import Floats, set_fields
+from logpx.proposals.base import Floats, as_floats, set_fields, whole
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class FactorAnalysis(LinearGaussian):
     """Factor analysis with loadings, mean and noise variances.
 
@@ -45,7 +45,7 @@ class FactorAnalysis(LinearGaussian):
     --------
     >>> model = FactorAnalysis([[1.0], [0.5]], [0.0, 0.0], [0.25, 0.25])
     >>> round(model.log_marginal([0.3, -0.1]), 6)
-    -1.473735
+    -1.464129
     """
 
     noise_variances: Floats
@@ -53,13 +53,15 @@ class FactorAnalysis(LinearGaussian):
     name: ClassVar[str] = "factor_analysis"
     summary: ClassVar[str] = "factor analysis: Gaussian latents, linear mean, a noise variance for each observed number"
 
-    def __post_init__(self) -> None:
-        variances = positive("noise_variances", self.noise_variances, (1,))
-        rows = np.shape(self.weights)[:1]
-        if variances.shape != rows:
-            raise InputError(f"noise_variances has shape {variances.shape}; the weights have {rows} rows")
+    def __init__(self, weights: ArrayLike, mean: ArrayLike, noise_variances: ArrayLike) -> None:
+        loadings = as_floats("weights", weights, n_axes=(2,))
+        variances = positive("noise_variances", noise_variances, (1,))
+        if variances.shape != loadings.shape[:1]:
+            raise InputError(
+                f"noise_variances has shape {variances.shape}; weights {loadings.shape} need ({len(loadings)},)"
+            )
         set_fields(self, noise_variances=variances)
-        self._prepare(variances)
+        self._prepare(loadings, mean, variances)
 
     @classmethod
     def fit(
@@ -116,7 +118,7 @@ class FactorAnalysis(LinearGaussian):
 
 
 def _maximise(covariance: Floats, d: int, floor: float, tol: float, max_iter: int) -> tuple[Floats, Floats]:
-    """Loadings (p, d) and noise variances (p,); stops when the mean log likelihood of a row grows by less than `tol`."""
+    """Loadings (p, d) and noise variances (p,), until the mean log likelihood of a row grows by less than `tol`."""
     variances = np.diagonal(covariance)
     noise = np.maximum(variances, floor)
     before = -np.inf

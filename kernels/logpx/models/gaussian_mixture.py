@@ -3,11 +3,11 @@ r"""A Gaussian mixture: one discrete latent, the component.
     z ∈ {0, …, K − 1},  p(z) = π_z,   x given z ~ N(μ_z, diag v_z)
     log p(x) = log Σ_z π_z N(x; μ_z, diag v_z), a sum of K terms in the log domain
 
-The set of latents is finite, so |Z| · uniform Monte Carlo (`Uniform.finite`) is unbiased with nothing cut off. The kernel
-works out the K values of log p(x, z) once for a block of B samples and looks each sample's up, where K ≤ B; with more
-components than samples it works out each sample's own. Either way it is log p(x, z) at the z that was drawn. A z that is not one of
-the K states has density zero. Source: C. M. Bishop (2006), Pattern Recognition and Machine Learning, section 9.2. A sample
-costs p K / B multiply-adds and one look-up.
+The set of latents is finite, so |Z| · uniform Monte Carlo (`Uniform.finite`) is unbiased with nothing cut off. The
+kernel works out the K values of log p(x, z) once for a block of B samples and looks each sample's up, where K ≤ B;
+with more components than samples it works out each sample's own. Either way it is log p(x, z) at the z that was
+drawn. A z that is not one of the K states has density zero. Source: C. M. Bishop (2006), Pattern Recognition and
+Machine Learning, section 9.2. A sample costs p K / B multiply-adds and one look-up.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from numpy.typing import ArrayLike
 
 from logpx import _jit
 from logpx.errors import InputError
-from logpx.models.base import check_fit_data, check_x, positive, rows_or_one, whole
+from logpx.models.base import check_fit_data, check_x, positive, rows_or_one
 from logpx.proposals import Categorical, Uniform
-from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields
+from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields, whole
 
 
 @_jit.leaf
@@ -71,7 +71,7 @@ def log_joint_scalar(theta, dims, x, z):
     return value
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class GaussianMixture:
     """A mixture of K Gaussians with diagonal covariances; z is the component's index, an integer-valued float.
 
@@ -111,9 +111,9 @@ class GaussianMixture:
     n_states: int = field(init=False, repr=False)
     prior: Categorical = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        weights, means = as_floats("weights", self.weights, n_axes=(1,)), as_floats("means", self.means, n_axes=(2,))
-        variances = positive("variances", self.variances, (2,))
+    def __init__(self, weights: ArrayLike, means: ArrayLike, variances: ArrayLike) -> None:
+        weights, means = as_floats("weights", weights, n_axes=(1,)), as_floats("means", means, n_axes=(2,))
+        variances = positive("variances", variances, (2,))
         n_states, p = means.shape
         if weights.shape != (n_states,) or variances.shape != means.shape:
             raise InputError(
@@ -159,7 +159,7 @@ class GaussianMixture:
     def default_proposal(self, x: ArrayLike, widen: float | None = None) -> Categorical:
         """The posterior made flatter: 0.95 of its power 1/widen, scaled to sum 1, and 0.05 spread evenly.
 
-        `widen` is 1.3 by default. Every state keeps a probability of at least 0.05/K, so that no weight is above 20 K p(x).
+        `widen` is 1.3 by default. Every state keeps at least 0.05/K, so that no weight is above 20 K p(x).
         """
         rows, batched = check_x(x, self.n_observed)
         factor = 1.3 if widen is None else float(positive("widen", widen, (0,)))

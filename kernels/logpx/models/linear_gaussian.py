@@ -8,11 +8,11 @@ With every observed number divided by its noise, V = Ψ^{−1/2} W and r = Ψ^{�
     posterior     Λ = I + VᵀV,   m = Λ^{−1} Vᵀ r
     log p(x)    = log p(x, m) + ½ d log 2π − ½ log|Λ|
 
-The last line is Woodbury's identity and the determinant lemma for the covariance W Wᵀ + Ψ, without a difference
-of large numbers. Source: M. E. Tipping and C. M. Bishop (1999), J. R. Statist. Soc. B 61, 611-622, section 3; C. M. Bishop
-(2006), section 12.2. The log joint costs p d + p + d multiply-adds a sample, in tiles of four observed numbers and two
-latents; it evaluates the residual of every observed number and does not expand the square. The marginal costs p d
-a row after p d² + d³.
+The last line is Woodbury's identity and the determinant lemma for the covariance W Wᵀ + Ψ, without a difference of
+large numbers. Source: M. E. Tipping and C. M. Bishop (1999), J. R. Statist. Soc. B 61, 611-622, section 3; C. M.
+Bishop (2006), section 12.2. The log joint costs p d + p + d multiply-adds a sample, in tiles of four observed numbers
+and two latents; it evaluates the residual of every observed number and does not expand the square. The marginal costs
+p d a row after p d² + d³.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from scipy import linalg, optimize, special
 
 from logpx import _jit
 from logpx.errors import InputError
-from logpx.models.base import check_x, positive, rows_or_one, whole
+from logpx.models.base import check_x, positive, rows_or_one
 from logpx.proposals import Gaussian, Uniform
-from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields, two_parts
+from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields, two_parts, whole
 
 #: Observed numbers in a tile, and samples in a strip that stays in the first-level cache.
 ROWS, STRIP = 4, 128
@@ -163,11 +163,11 @@ def pack_theta(weights: Floats, mean: Floats, noise_variances: Floats) -> Floats
     return packed(np.concatenate([two_parts(constant), mean, 1 / deviations, whitened.ravel()]))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class LinearGaussian(abc.ABC):
     """What PPCA and factor analysis share: everything but where the noise variances come from.
 
-    A subclass has the fields `weights` (p, d) and `mean` (p,) and calls `_prepare` with its noise variances (p,).
+    A subclass has the fields `weights` (p, d) and `mean` (p,) and calls `_prepare` with them and the noise (p,).
     """
 
     weights: Floats
@@ -185,8 +185,8 @@ class LinearGaussian(abc.ABC):
     _deviations: Floats = field(init=False, repr=False)
     _precision: Floats = field(init=False, repr=False)
 
-    def _prepare(self, noise_variances: Floats) -> None:
-        weights, mean = as_floats("weights", self.weights, n_axes=(2,)), as_floats("mean", self.mean, n_axes=(1,))
+    def _prepare(self, weights: Floats, mean: ArrayLike, noise_variances: Floats) -> None:
+        mean = as_floats("mean", mean, n_axes=(1,))
         p, d = weights.shape
         if mean.shape != (p,):
             raise InputError(f"mean has shape {mean.shape}; weights of shape {weights.shape} need ({p},)")
@@ -275,8 +275,8 @@ class LinearGaussian(abc.ABC):
     def uniform_domain(self, x: ArrayLike, missing: float = 1e-12) -> Uniform:
         """The smallest cube around the prior's mean that leaves out at most `missing` of p(x), by the bound above.
 
-        Its half side c solves Σ_l P(|z_l| > c given x) = missing, for each row of x by bisection to the last bit, rounded
-        so that the bound holds.
+        Its half side c solves Σ_l P(|z_l| > c given x) = missing, for each row of x by bisection to the last bit,
+        on the side where the bound holds.
         """
         means, scales, batched = self._posterior_marginals(x)
         half_side = cube(means, scales, missing)

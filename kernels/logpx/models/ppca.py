@@ -2,11 +2,11 @@ r"""Probabilistic principal component analysis.
 
     z ~ N(0, I_d),   x given z ~ N(μ + W z, σ² I_p);   p(x) = N(μ, W Wᵀ + σ² I).
 
-Its maximum likelihood is known: with λ_1 ≥ λ_2 ≥ … and U the eigenvalues and eigenvectors of the covariance (divided by n),
-σ² is the mean of the p − d smallest eigenvalues and W = U_d (Λ_d − σ² I)^½ R for any rotation R. With R = I the
-columns of W are orthogonal and the posterior precision is diagonal, so that a mean-field proposal is the exact posterior and tests
-nothing: `fit` therefore applies a fixed random rotation, which leaves p(x) as it is.
-Source: M. E. Tipping and C. M. Bishop (1999), J. R. Statist. Soc. B 61, 611-622. Algebra, kernel and cost: `linear_gaussian`.
+Its maximum likelihood is known: with λ_1 ≥ λ_2 ≥ … and U the eigenvalues and eigenvectors of the covariance (divided
+by n), σ² is the mean of the p − d smallest eigenvalues and W = U_d (Λ_d − σ² I)^½ R for any rotation R. With R = I
+the columns of W are orthogonal and the posterior precision is diagonal, so that a mean-field proposal is the exact
+posterior and tests nothing: `fit` therefore applies a fixed random rotation, which leaves p(x) as it is. Source: M.
+E. Tipping and C. M. Bishop (1999), J. R. Statist. Soc. B 61, 611-622. Algebra, kernel and cost: `linear_gaussian`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from numpy.typing import ArrayLike
 from logpx.errors import InputError
 from logpx.models.base import check_fit_data, positive
 from logpx.models.linear_gaussian import LinearGaussian, rotation
-from logpx.proposals.base import Floats, set_fields
+from logpx.proposals.base import Floats, as_floats, set_fields
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class PPCA(LinearGaussian):
     """Probabilistic PCA with loadings, mean and one noise variance.
 
@@ -44,7 +44,7 @@ class PPCA(LinearGaussian):
     --------
     >>> model = PPCA([[1.0], [0.5]], [0.0, 0.0], 0.25)
     >>> round(model.log_marginal([0.3, -0.1]), 6)
-    -1.473735
+    -1.464129
     """
 
     noise_variance: float
@@ -52,10 +52,11 @@ class PPCA(LinearGaussian):
     name: ClassVar[str] = "ppca"
     summary: ClassVar[str] = "probabilistic PCA: Gaussian latents, linear mean, one noise variance"
 
-    def __post_init__(self) -> None:
-        variance = float(positive("noise_variance", self.noise_variance, (0,)))
+    def __init__(self, weights: ArrayLike, mean: ArrayLike, noise_variance: float) -> None:
+        loadings = as_floats("weights", weights, n_axes=(2,))
+        variance = float(positive("noise_variance", noise_variance, (0,)))
         set_fields(self, noise_variance=variance)
-        self._prepare(np.full(np.shape(self.weights)[:1] or (1,), variance))
+        self._prepare(loadings, mean, np.full(len(loadings), variance))
 
     @classmethod
     def fit(cls, X: ArrayLike, n_latents: int, *, rotation_seed: int | None = 0) -> PPCA:

@@ -1,9 +1,9 @@
 """Decorators that turn a user's function into a log-joint kernel.
 
-`log_joint` takes a block function, f(theta, dims, x, z, out), which fills out[i] = log p(x, z[:, i]) for the B samples of a
-block and is as fast as it is written. `per_sample` takes a scalar function, f(theta, dims, x, z) -> float, of one sample
-z (d,), and loops over it: easier to write, one call for each sample. Neither is cached on disk, because the function may
-live in a notebook.
+`log_joint` takes a block function, f(theta, dims, x, z, out), which fills out[i] = log p(x, z[:, i]) for the B
+samples of a block and is as fast as it is written. `per_sample` takes a scalar function, f(theta, dims, x, z) ->
+float, of one sample z (d,), and loops over it: easier to write, one call for each sample. Neither is cached on disk,
+because the function may live in a notebook.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def per_sample(function: Callable[..., float] | None = None, *, dtypes: Iterable
     python = _python(function)
     scalar = _jit.leaf(python)
 
-    def block(theta, dims, x, z, out):  # type: ignore[no-untyped-def]  # a kernel: typed by its signature
+    def block(theta, dims, x, z, out):
         sample = np.empty(z.shape[0], z.dtype)
         for i in range(z.shape[1]):
             for k in range(z.shape[0]):
@@ -87,7 +87,7 @@ def _python(function: Any) -> Callable[..., Any]:
         raise InputError(f"{function!r} is not a Python function; decorate a function written with def")
     if hasattr(function, "kind"):
         raise InputError(f"{python.__name__} is a kernel already; decorate it once")
-    return python  # type: ignore[no-any-return]  # any function with code
+    return python
 
 
 def _check_dtypes(dtypes: Iterable[str]) -> tuple[str, ...]:

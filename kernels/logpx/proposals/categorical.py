@@ -48,7 +48,7 @@ def categorical_kernel(lam, dims, eps, z, log_q):
             log_q[i] = lam[n_states + low]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Categorical(Proposal):
     """One discrete latent, an integer-valued float 0 … K − 1.
 
@@ -70,32 +70,31 @@ class Categorical(Proposal):
     """
 
     probabilities: Floats
-    missing_mass: float | Floats | None = field(default=None, kw_only=True)
+    missing_mass: float | Floats | None
 
     name: ClassVar[str] = "categorical"
-    base: ClassVar[str] = "uniform"
-    kernel: ClassVar[Any] = staticmethod(categorical_kernel)
-    n_base: ClassVar[int] = 1
-    n_latents: ClassVar[int] = 1
+    kernel: Any = field(init=False, repr=False)
+    base: str = field(init=False, repr=False)
+    n_base: int = field(init=False, repr=False)
+    n_latents: int = field(init=False, repr=False)
     lam: Floats = field(init=False, repr=False)
     dims: Integers = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        given = as_floats("probabilities", self.probabilities, n_axes=(1, 2))
+    def __init__(self, probabilities: ArrayLike, *, missing_mass: float | Floats | None = None) -> None:
+        given = as_floats("probabilities", probabilities, n_axes=(1, 2))
         total = given.sum(axis=-1, keepdims=True)
         if np.any(given < 0):
             raise InputError(f"probabilities hold {given.min()}; every one must be at least zero")
         if np.any(np.abs(total - 1) > 1e-9):
             worst = total.flat[np.argmax(np.abs(total - 1))]
             raise InputError(f"probabilities add up to {worst:.12g}; they must add up to 1 (divide by their sum)")
-        probabilities = packed(given / total)
+        shares = packed(given / total)
         with np.errstate(divide="ignore"):
-            logs = np.log(probabilities)
-        lam = np.concatenate([_edges(probabilities), logs], axis=-1)
-        missing = self.missing_mass
-        if missing is None and np.all(probabilities > 0):
-            missing = 0.0
-        set_fields(self, probabilities=probabilities, missing_mass=missing)
+            logs = np.log(shares)
+        lam = np.concatenate([_edges(shares), logs], axis=-1)
+        missing = 0.0 if missing_mass is None and np.all(shares > 0) else missing_mass
+        set_fields(self, probabilities=shares, missing_mass=missing, kernel=categorical_kernel)
+        set_fields(self, base="uniform", n_base=1, n_latents=1)
         set_fields(self, lam=packed(lam), dims=np.array([given.shape[-1]], dtype=np.int64))
 
     def bind(self, model: Any, x: ArrayLike) -> Categorical:
@@ -124,5 +123,5 @@ class Categorical(Proposal):
 def _edges(probabilities: Floats) -> Floats:
     """Upper edges c_k. From the last state of positive probability on they are 2: rounding leaves no gap below 1."""
     positive = probabilities > 0
-    later = np.cumsum(positive[..., ::-1], axis=-1)[..., ::-1] - positive
+    later: Floats = np.cumsum(positive[..., ::-1], axis=-1)[..., ::-1] - positive
     return np.where(later == 0, 2.0, np.cumsum(probabilities, axis=-1))

@@ -1,18 +1,19 @@
 r"""How far a proposal is from a posterior: KL, χ² and E_q[(p/q)²] of one Gaussian against another, in closed form.
 
-With Λ precisions, δ = m_p − m_q, and e_1 … e_d the eigenvalues of L_pᵀ Λ_q L_p, where L_p L_pᵀ is the covariance of p:
+With Λ precisions, δ = m_p − m_q, and e_1 … e_d the eigenvalues of L_pᵀ Λ_q L_p, where L_p L_pᵀ is the covariance of
+p:
 
     KL(p‖q)     = ½ Σ (e − 1 − log e) + ½ δᵀ Λ_q δ
     E_q[(p/q)²] = Π (e (2 − e))^{−1/2} · exp(½ Σ v²/(2 − e) + ½ δᵀ Λ_q δ),   v = L_pᵀ Λ_q δ in the eigenvectors' basis
     χ²(p‖q)     = E_q[(p/q)²] − 1
 
-finite where every e < 2, that is where 2Λ_p − Λ_q is positive definite, and infinite otherwise. They predict an importance
-sampler with log weights l = log p(x, z) − log q(z) from q: with p the posterior, the ELBO is log p(x) − KL(q‖p), the
-variance of w/p(x) is χ²(p‖q), the ESS of k samples about k/(1 + χ²), the Jensen gap about χ²/2k, and k must be of the order
-exp KL(p‖q). For two categorical distributions the sums are over the states.
-Source: T. van Erven and P. Harremoës (2014), IEEE Trans. Inf. Theory 60, 3797-3820 (Rényi divergence of order 2, table 2 of M. Gil
-et al. (2013), Inf. Sci. 249, 124-131); S. Chatterjee and P. Diaconis (2018), Ann. Appl. Probab. 28, 1099-1135, arXiv:1511.01437, for k.
-Cost d³ for each pair of covariances.
+finite where every e < 2, that is where 2Λ_p − Λ_q is positive definite, and infinite otherwise. They predict an
+importance sampler with log weights l = log p(x, z) − log q(z) from q: with p the posterior, the ELBO is log p(x) −
+KL(q‖p), the variance of w/p(x) is χ²(p‖q), the ESS of k samples about k/(1 + χ²), the Jensen gap about χ²/2k, and k
+must be of the order exp KL(p‖q). For two categorical distributions the sums are over the states. Source: T. van Erven
+and P. Harremoës (2014), IEEE Trans. Inf. Theory 60, 3797-3820 (Rényi divergence of order 2, table 2 of M. Gil et al.
+(2013), Inf. Sci. 249, 124-131); S. Chatterjee and P. Diaconis (2018), Ann. Appl. Probab. 28, 1099-1135,
+arXiv:1511.01437, for k. Cost d³ for each pair of covariances.
 """
 
 from __future__ import annotations

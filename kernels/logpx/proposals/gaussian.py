@@ -66,7 +66,7 @@ def full_kernel(lam, dims, eps, z, log_q):
                 latent[i] += a * first[i]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Gaussian(Proposal):
     """A Gaussian proposal, diagonal or full, one for all rows of x or one for each row.
 
@@ -97,21 +97,21 @@ class Gaussian(Proposal):
 
     mean: Floats
     scale: Floats
-    form: str | None = field(default=None, kw_only=True)
+    form: str
 
     name: ClassVar[str] = "gaussian"
-    base: ClassVar[str] = "normal"
-    missing_mass: ClassVar[float] = 0.0
+    base: str = field(init=False, repr=False)
+    missing_mass: float = field(init=False, repr=False)
     kernel: Any = field(init=False, repr=False)
     n_base: int = field(init=False, repr=False)
     n_latents: int = field(init=False, repr=False)
     lam: Floats = field(init=False, repr=False)
     dims: Integers = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        mean = as_floats("mean", self.mean, n_axes=(1, 2))
-        scale = as_floats("scale", self.scale, n_axes=(1, 2))
-        form = self.form or _form_of(mean, scale)
+    def __init__(self, mean: ArrayLike, scale: ArrayLike, *, form: str | None = None) -> None:
+        mean = as_floats("mean", mean, n_axes=(1, 2))
+        scale = as_floats("scale", scale, n_axes=(1, 2))
+        form = form or _form_of(mean, scale)
         d = mean.shape[-1]
         if form == "diagonal":
             _check_diagonal(mean, scale)
@@ -125,18 +125,19 @@ class Gaussian(Proposal):
         rows = mean.shape[:-1]
         parts = [np.broadcast_to(part, (*rows, part.shape[-1])) for part in (constant, mean, entries)]
         kernel = diagonal_kernel if form == "diagonal" else full_kernel
-        set_fields(self, mean=mean, scale=scale, form=form, kernel=kernel, n_base=d, n_latents=d)
-        set_fields(self, lam=packed(np.concatenate(parts, axis=-1)), dims=np.array([d], dtype=np.int64))
+        set_fields(self, mean=mean, scale=scale, form=form, kernel=kernel, base="normal", missing_mass=0.0)
+        lam = packed(np.concatenate(parts, axis=-1))
+        set_fields(self, n_base=d, n_latents=d, lam=lam, dims=np.array([d], dtype=np.int64))
 
     @classmethod
     def diagonal(cls, mean: ArrayLike, scale: ArrayLike) -> Gaussian:
         """Independent latents: mean (d,) or (n, d), standard deviations (d,) or (n, d)."""
-        return cls(mean, scale, form="diagonal")  # type: ignore[arg-type]  # the fields hold the checked arrays
+        return cls(mean, scale, form="diagonal")
 
     @classmethod
     def full(cls, mean: ArrayLike, cholesky: ArrayLike) -> Gaussian:
         """Mean (d,) or (n, d) and the lower Cholesky factor (d, d) of the covariance, shared by all rows."""
-        return cls(mean, cholesky, form="full")  # type: ignore[arg-type]  # the fields hold the checked arrays
+        return cls(mean, cholesky, form="full")
 
     @property
     def cholesky(self) -> Floats:

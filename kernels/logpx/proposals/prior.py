@@ -6,7 +6,7 @@ the more the data say about z. It is the model's own `prior` that draws: this fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,13 +29,13 @@ class Prior(Proposal):
     """
 
     name: ClassVar[str] = "prior"
-    base: ClassVar[str] = ""
-    kernel: ClassVar[Any] = None
-    n_base: ClassVar[int] = 0
-    n_latents: ClassVar[int] = 0
-    lam: ClassVar[Floats] = np.zeros(0)
-    dims: ClassVar[Integers] = np.zeros(0, dtype=np.int64)
-    missing_mass: ClassVar[float] = 0.0
+    kernel: Any = field(default=None, init=False, repr=False)
+    base: str = field(default="", init=False, repr=False)
+    n_base: int = field(default=0, init=False, repr=False)
+    n_latents: int = field(default=0, init=False, repr=False)
+    lam: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False)
+    dims: Integers = field(default_factory=lambda: np.zeros(0, dtype=np.int64), init=False, repr=False)
+    missing_mass: float = field(default=0.0, init=False, repr=False)
 
     def bind(self, model: Any, x: ArrayLike) -> Proposal:
         """The model's prior.
@@ -49,7 +49,7 @@ class Prior(Proposal):
         if prior is None:
             name = getattr(model, "name", type(model).__name__)
             raise NotAvailableError(
-                f"{name} has no prior to draw from; give one, Model(…, prior=Gaussian(mean, scale)), or another proposal"
+                f"{name} has no prior to draw from: give one, Model(…, prior=Gaussian(mean, scale)), or a proposal"
             )
         if not isinstance(prior, Proposal):
             raise InputError(f"the model's prior is a {type(prior).__name__}; it must be a proposal, such as Gaussian")

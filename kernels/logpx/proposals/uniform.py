@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 
 from logpx import _jit
 from logpx.errors import InputError, NotAvailableError
-from logpx.proposals.base import Floats, Integers, Proposal, as_floats, packed, set_fields, two_parts
+from logpx.proposals.base import Floats, Integers, Proposal, as_floats, packed, set_fields, two_parts, whole
 
 
 @_jit.kernel("proposal", dtypes=("float64", "float32"))
@@ -49,7 +49,7 @@ def finite_kernel(lam, dims, eps, z, log_q):
         log_q[i] = lam[0]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Uniform(Proposal):
     """Uniform on a box (low, high), on a finite set (`Uniform.finite`), or on what the model chooses (`Uniform()`).
 
@@ -70,36 +70,44 @@ class Uniform(Proposal):
     8.0
     """
 
-    low: Floats | None = None
-    high: Floats | None = None
-    n_states: int | None = field(default=None, kw_only=True)
-    missing_mass: float | Floats | None = field(default=None, kw_only=True)
+    low: Floats | None
+    high: Floats | None
+    n_states: int | None
+    missing_mass: float | Floats | None
 
     name: ClassVar[str] = "uniform"
-    base: ClassVar[str] = "uniform"
+    base: str = field(init=False, repr=False)
     kernel: Any = field(init=False, repr=False)
     n_base: int = field(init=False, repr=False)
     n_latents: int = field(init=False, repr=False)
     lam: Floats = field(init=False, repr=False)
     dims: Integers = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        if self.n_states is not None:
-            self._prepare_finite(self.n_states)
-        elif self.low is None and self.high is None:
+    def __init__(
+        self,
+        low: ArrayLike | None = None,
+        high: ArrayLike | None = None,
+        *,
+        n_states: int | None = None,
+        missing_mass: float | Floats | None = None,
+    ) -> None:
+        set_fields(self, low=None, high=None, n_states=None, missing_mass=missing_mass, base="uniform")
+        if n_states is not None:
+            if low is not None or high is not None:
+                raise InputError("a finite set has no low and high; use Uniform.finite(n_states) alone")
+            self._prepare_finite(n_states)
+        elif low is None and high is None:
             set_fields(self, kernel=None, n_base=0, n_latents=0, lam=np.zeros(0), dims=np.zeros(0, dtype=np.int64))
-        elif self.low is None or self.high is None:
+        elif low is None or high is None:
             raise InputError("give both low and high, or neither: Uniform() lets the model choose the box")
         else:
-            self._prepare_box(self.low, self.high)
+            self._prepare_box(low, high)
 
     def _prepare_finite(self, n_states: int) -> None:
-        if isinstance(n_states, bool) or int(n_states) != n_states or not 1 <= n_states < 2**52:
-            raise InputError(f"n_states is {n_states!r}; it is a whole number from 1 to 2^52 − 1")
-        if self.low is not None or self.high is not None:
-            raise InputError("a finite set has no low and high; use Uniform.finite(n_states) alone")
-        n = int(n_states)
-        set_fields(self, n_states=n, missing_mass=self.missing_mass, kernel=finite_kernel, n_base=1, n_latents=1)
+        n = whole("n_states", n_states)
+        if n >= 2**52:
+            raise InputError(f"n_states is {n}; it must be below 2^52, so that every state is a float64")
+        set_fields(self, n_states=n, kernel=finite_kernel, n_base=1, n_latents=1)
         set_fields(self, lam=packed([-math.log(n), n]), dims=np.array([n], dtype=np.int64))
 
     def _prepare_box(self, low: ArrayLike, high: ArrayLike) -> None:
@@ -152,6 +160,8 @@ class Uniform(Proposal):
         return dataclasses.replace(self, missing_mass=missing(x, self.low, self.high)[1])
 
     def _bind_finite(self, model: Any, n_states: int | None) -> Uniform:
+        if n_states is None and getattr(model, "missing_mass", None) is not None:
+            raise InputError(f"the latents of {_name(model)} are continuous; use a box, Uniform(low, high)")
         if n_states is None:
             return self
         if self.n_states != n_states:
