@@ -56,7 +56,7 @@ def _whole_array(name: str, values: ArrayLike, limit: int) -> NDArray[np.uint64]
         raise InputError(
             f"{name} has shape {array.shape} and dtype {array.dtype}; give a vector of whole numbers, one a stream."
         )
-    if array.size and not (0 <= int(array.min()) and int(array.max()) < limit):
+    if array.size and (int(array.min()) < 0 or int(array.max()) >= limit):
         raise InputError(f"{name} runs from {array.min()} to {array.max()}; each may be from 0 to {limit - 1}.")
     return array.astype(np.uint64)
 

@@ -1,0 +1,135 @@
+"""Loops over vecmath, and the kernels of the points, are packed machine code without calls to libm.
+
+Exact test. The machine code is read with `inspect_asm`, which says nothing of a function loaded from the cache: it
+is compiled in a subprocess with an empty cache folder. What counts as packed differs by architecture; on others
+the test is skipped.
+"""
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+
+import pytest
+
+from logpx import _jit
+
+MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+#: Packed double arithmetic: on x86 AVX registers of 4 or 8 lanes, on aarch64 registers of 2.
+PACKED = {
+    "x86_64": r"\bv(?:mul|add|sub|div|fn?m(?:add|sub)\d+)pd\b[^\n]*%[yz]mm",
+    "aarch64": r"\bf(?:mul|add|sub|div|mla|mls)\b[^\n]*\.2d",
+}
+PACKED_PRODUCT = {"x86_64": r"\bvpmuludq\b[^\n]*%[yz]mm", "aarch64": r"\bu(?:mull2?|mlal2?)\b[^\n]*\.2d"}
+SCALAR = {
+    "x86_64": r"\bv?(?:mul|add|sub|div|fn?m(?:add|sub)\d+)sd\b",
+    "aarch64": r"\bf(?:mul|add|sub|div|madd|msub)\s+d\d",
+}
+LIBM = (
+    r"\b(?:_?)(?:exp|exp2|expm1|log|log1p|log2|pow|sin|cos|sincos|fma|floor|rint|nearbyint|ldexp|scalbn|erf|erfc)f?\b"
+)
+CALL = {"x86_64": r"\bcall\w*\s+[^\n]*|movabs\w*\s+\$[^\n]*", "aarch64": r"\bblr?\s+[^\n]*|adrp\s+[^\n]*"}
+
+pytestmark = [
+    pytest.mark.skipif(_jit.DISABLED, reason="there is no machine code under NUMBA_DISABLE_JIT"),
+    pytest.mark.skipif(MACHINE not in PACKED, reason=f"packed instructions of {MACHINE} are not described here"),
+]
+
+COMPILE = """
+import json, math, sys
+import numba
+from logpx import _jit, vecmath
+from logpx.points import REGISTRY
+
+def loop_over(function):
+    @numba.njit(fastmath={"contract"}, error_model="numpy")
+    def loop(x, out):
+        for i in range(x.size):
+            out[i] = function(x[i])
+    loop.compile("void(float64[::1], float64[::1])")
+    return loop
+
+@numba.njit
+def planted_exp(x):
+    return math.exp(x)
+
+@numba.njit
+def planted_branch(x):
+    total = 0.0
+    while x > 1.0:
+        total += 1.0
+        x *= 0.5
+    return total + x
+
+skipped = ("bits_of", "float_of", "fma")
+code = {name: loop_over(getattr(vecmath, name)) for name in vecmath.__all__ if name not in skipped}
+code["planted exp"], code["planted branch"] = loop_over(planted_exp), loop_over(planted_branch)
+for points in REGISTRY.values():
+    for kind, kernel in points.kernels.items():
+        _jit.compile_kernel(kernel)
+        code[f"{points.name} {kind}"] = kernel
+json.dump({name: "\\n".join(one.inspect_asm().values()) for name, one in code.items()}, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def assembly(tmp_path_factory):
+    """Machine code by name, freshly compiled."""
+    environment = {**os.environ, "LOGPX_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
+    done = subprocess.run([sys.executable, "-c", COMPILE], env=environment, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def libm_calls(code):
+    """Names of mathematical library functions that the code calls, or takes the address of."""
+    return sorted({name for line in re.findall(CALL[MACHINE], code) for name in re.findall(LIBM, line)})
+
+
+def packed(code):
+    return len(re.findall(PACKED[MACHINE], code))
+
+
+#: Fewest packed operations of a loop: a little below the number in the algorithm (17 for exp, 70 for the quantile).
+FEWEST = {
+    "exp": 15,
+    "expm1": 20,
+    "log": 18,
+    "log1p": 20,
+    "softplus": 36,
+    "sin_2pi": 20,
+    "cos_2pi": 20,
+    "normal_quantile": 60,
+    "independent normal": 45,
+}
+KERNELS = ["independent uniform", "independent normal"]
+
+
+@pytest.mark.parametrize("name", FEWEST)
+def test_arithmetic_is_packed(assembly, name):
+    """The whole algorithm in packed form; scalar copies are the loop's end, of which LLVM writes up to three."""
+    code = assembly[name]
+    scalar = len(re.findall(SCALAR[MACHINE], code))
+    assert packed(code) >= max(FEWEST[name], scalar // 3), f"{packed(code)} packed and {scalar} scalar operations"
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_products_of_philox_are_packed(assembly, name):
+    """Ten rounds of two products; those of the first rounds that do not depend on the sample leave the loop."""
+    assert len(re.findall(PACKED_PRODUCT[MACHINE], assembly[name])) >= 16
+
+
+@pytest.mark.parametrize("name", [*FEWEST, "independent uniform"])
+def test_no_call_to_the_mathematical_library(assembly, name):
+    assert libm_calls(assembly[name]) == []
+
+
+def test_planted_library_call_is_seen(assembly):
+    assert "exp" in libm_calls(assembly["planted exp"])
+    assert packed(assembly["planted exp"]) == 0
+
+
+def test_planted_branch_is_seen(assembly):
+    """A loop inside the function keeps LLVM from vectorising over the array."""
+    assert packed(assembly["planted branch"]) < 10
