@@ -116,7 +116,7 @@ def pytest_sessionfinish(session):
     from logpx_bench import machine
     from logpx_bench.store import content_key
 
-    where = machine.provenance()
+    where = machine.provenance(threads=1)
     with _open_store(session.config) as store:
         store.write_provenance(where)
         for row in rows:
@@ -128,12 +128,12 @@ def pytest_terminal_summary(terminalreporter, config):
     rows = [row for row in config.stash[_TIMED] if row["error"] is not None]
     if rows:
         terminalreporter.section("error against the exact log p(x), in nats, beside the time")
-        width = max(len(row["case_name"]) for row in rows)
-        for row in rows:
+        labels = [row["name"].rpartition("::")[2] for row in rows]
+        for label, row in zip(labels, rows, strict=True):
             extra = row["extra"]
             terminalreporter.write_line(
-                f"{row['case_name']:{width}}  k = {row['n']:>9}  error {row['error']:+.2e}  "
-                f"std error {extra['std_error']:.2e}  ESS {extra['ess']:>9.0f}  "
+                f"{label:{max(map(len, labels))}}  k = {extra['n_samples']:>8}  error {row['error']:+.2e}  "
+                f"std error {extra['std_error']:.2e}  ESS {extra['ess']:>8.0f}  "
                 f"{1e9 * row['median_seconds'] / row['n']:7.2f} ns a sample"
             )
     if config.stash[_TIMED]:

@@ -63,6 +63,13 @@ def measure(benchmark, group, model, x, proposal, n_samples):
 
 
 @pytest.mark.parametrize(("model", "estimator"), CASES, ids=NAMES)
+def test_estimate_small(benchmark, model, estimator):
+    """What a call costs beyond its samples; and k small enough for some weights to collapse."""
+    built, X = REGISTRY[model].example(seed=0)
+    measure(benchmark, "estimate, k = 2^12", built, X[0], ESTIMATORS[estimator](), 2**12)
+
+
+@pytest.mark.parametrize(("model", "estimator"), CASES, ids=NAMES)
 def test_estimate(benchmark, model, estimator):
     built, X = REGISTRY[model].example(seed=0)
     measure(benchmark, "estimate, k = 2^18", built, X[0], ESTIMATORS[estimator](), 2**18)
