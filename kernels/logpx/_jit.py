@@ -170,6 +170,15 @@ def compiled(*signatures):
     return decorate
 
 
+def compiled_by_dtype(make_signature):
+    """As `compiled`, one version for each precision: `function["float32"](…)`; only what is called is compiled."""
+
+    def decorate(function):
+        return {dtype: compiled(make_signature(dtype))(function) for dtype in _SCALARS}
+
+    return decorate
+
+
 class _OnFirstCall:
     """Compiles the declared signatures at the first call, then forwards. `dispatcher` is the compiled function."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 
 from logpx import dyadic, groups
-from logpx._jit import BLOCK, compiled, function_type, inner
+from logpx._jit import BLOCK, compiled_by_dtype, function_type, inner
 
 #: Largest number of blocks in one call is 2^(STACK − 1).
 STACK = 14
@@ -66,7 +66,7 @@ def _signature(dtype):
     )
 
 
-@compiled(_signature("float64"), _signature("float32"))
+@compiled_by_dtype(_signature)
 def run_streams(
     points, proposal, log_joint, states, n_base, lams, lam_of, proposal_dims, theta, model_dims, x, x_of, n_latents,
     start, count, moments_out, heads_out, raw_out, top_out, n_top, group_sizes, group_states, failed,
@@ -133,7 +133,7 @@ def _replay_signature(dtype):
     )
 
 
-@compiled(_replay_signature("float64"), _replay_signature("float32"))
+@compiled_by_dtype(_replay_signature)
 def replay_stream(
     points, proposal, log_joint, state, n_base, lam, proposal_dims, theta, model_dims, x, start, z_out, logs_out
 ):

@@ -22,8 +22,6 @@ Cost: for n weights about n exponentials and 2 n logarithms (twice the exponenti
 
 import math
 
-import numpy as np
-
 from logpx import vecmath
 from logpx._jit import BLOCK, inner
 
@@ -38,6 +36,7 @@ N_SCRATCH = 10
 
 _SAFE = 9.0e4
 _LOG2 = math.log(2.0)
+_THIRD = 1.0 / 3.0
 
 
 @inner
@@ -98,6 +97,13 @@ def _record(y, n, masked, shift, moments, family, level, s1, s2):
 
 
 @inner
+def _clear(moments, family, level):
+    moments[family, 0, level] = 0.0
+    moments[family, 1, level] = 0.0
+    moments[family, 2, level] = 0.0
+
+
+@inner
 def _join_linear(weights, half, joined, log_mean, gap):
     """From 2·half weights the means of their pairs, the logs of those, and the pairs' Δ."""
     for i in range(half):
@@ -133,7 +139,7 @@ def _richardson(log_mean, gap, gap_below, half, level, r1, r2):
         return
     for i in range(half):
         r1[i] = log_mean[i] + gap[i]
-        r2[i] = log_mean[i] + (5.0 * gap[i] - 0.5 * (gap_below[i] + gap_below[i + half])) / 3.0
+        r2[i] = log_mean[i] + (5.0 * gap[i] - 0.5 * (gap_below[i] + gap_below[i + half])) * _THIRD
 
 
 @inner
@@ -144,7 +150,9 @@ def block_tree(logs, n, moments, head, scratch):
     masked = not abs(mean) < math.inf
     linear = (not masked) and m2 < _SAFE
     shift = mean if linear else 0.0
-    moments[:, :, 0] = 0.0
+    _clear(moments, GAP, 0)
+    _clear(moments, R1, 0)
+    _clear(moments, R2, 0)
     if masked:
         _record(logs, n, True, 0.0, moments, L, 0, s1, s2)
     else:
@@ -174,13 +182,16 @@ def block_tree(logs, n, moments, head, scratch):
         if level >= 2:
             _record(r2, half, masked, shift, moments, R2, level, s1, s2)
         else:
-            moments[R2, :, level] = 0.0
+            _clear(moments, R2, level)
         below, gap_below = joined, gap
         top, top_gap = shift + log_mean[0], gap[0]
         half >>= 1
 
     head[LOG_MEAN], head[HEAD_GAP] = top, top_gap
-    head[REL_M2], head[N_NEG_INF] = _spread(logs, n, top, masked, scratch[3])
+    if linear:
+        head[REL_M2], head[N_NEG_INF] = _spread_linear(scratch[2], n, below[0], scratch[3]), 0.0
+    else:
+        head[REL_M2], head[N_NEG_INF] = _spread(logs, n, top, masked, scratch[3])
 
 
 @inner
@@ -195,12 +206,28 @@ def _spread(logs, n, top, masked, squares):
     for i in range(n):
         relative = vecmath.exp(logs[i] - top) - 1.0
         squares[i] = relative * relative
+    return _tree_sum(squares, n), float(zeros)
+
+
+@inner
+def _spread_linear(weights, n, mean, squares):
+    """Σ(w/w̄ − 1)² of weights that are exponentiated already."""
+    scale = 1.0 / mean
+    for i in range(n):
+        relative = weights[i] * scale - 1.0
+        squares[i] = relative * relative
+    return _tree_sum(squares, n)
+
+
+@inner
+def _tree_sum(values, n):
+    """Sum of values[:n], n a power of two, as a tree of halves; overwrites them."""
     half = n >> 1
     while half >= 1:
         for i in range(half):
-            squares[i] += squares[i + half]
+            values[i] += values[i + half]
         half >>= 1
-    return squares[0], float(zeros)
+    return values[0]
 
 
 @inner
@@ -253,7 +280,7 @@ def merge_siblings(a_moments, a_head, b_moments, b_head, height):
     _single(a_moments, L, level, log_mean)
     _single(a_moments, GAP, level, gap)
     _single(a_moments, R1, level, log_mean + gap)
-    _single(a_moments, R2, level, log_mean + (5.0 * gap - below) / 3.0 if level >= 2 else math.nan)
+    _single(a_moments, R2, level, log_mean + (5.0 * gap - below) * _THIRD if level >= 2 else math.nan)
 
 
 @inner
@@ -262,6 +289,17 @@ def _single(moments, family, level, value):
     moments[family, 0, level] = 1.0 if finite else 0.0
     moments[family, 1, level] = value if finite else 0.0
     moments[family, 2, level] = 0.0
+
+
+@inner
+def _copy_node(from_moments, from_head, n_levels, to_moments, at, to_head):
+    """Copy a node's levels 0 … n_levels − 1 to the columns from `at` on, and its head."""
+    for family in range(N_FAMILIES):
+        for stat in range(3):
+            for g in range(n_levels):
+                to_moments[family, stat, at + g] = from_moments[family, stat, g]
+    for i in range(4):
+        to_head[i] = from_head[i]
 
 
 @inner
@@ -275,12 +313,10 @@ def carry(block_number, stack_moments, stack_heads, moments, head):
     while (block_number >> slot) & 1:
         # the pending left sibling absorbs the new node and moves one slot up
         merge_siblings(stack_moments[slot], stack_heads[slot], moments, head, height)
-        moments[:, :, : height + 2] = stack_moments[slot, :, :, : height + 2]
-        head[:] = stack_heads[slot]
+        _copy_node(stack_moments[slot], stack_heads[slot], height + 2, moments, 0, head)
         slot += 1
         height += 1
-    stack_moments[slot, :, :, : height + 1] = moments[:, :, : height + 1]
-    stack_heads[slot, :] = head
+    _copy_node(moments, head, height + 1, stack_moments[slot], 0, stack_heads[slot])
 
 
 @inner
@@ -291,8 +327,7 @@ def copy_nodes(n_blocks, stack_moments, stack_heads, moments_out, heads_out):
     for slot in range(stack_heads.shape[0] - 1, -1, -1):
         if (n_blocks >> slot) & 1:
             height = LOG2_BLOCK + slot
-            moments_out[:, :, at : at + height + 1] = stack_moments[slot, :, :, : height + 1]
-            heads_out[node, :] = stack_heads[slot]
+            _copy_node(stack_moments[slot], stack_heads[slot], height + 1, moments_out, at, heads_out[node])
             at += height + 1
             node += 1
 
@@ -333,7 +368,24 @@ def settle_largest(top, state, capacity):
 
 @inner
 def _shrink(top, count, capacity):
-    """Move the `capacity` largest of top[:count] to the front; the smallest of them."""
-    ordered = np.partition(top[:count], count - capacity)
-    top[:capacity] = ordered[count - capacity :]
-    return ordered[count - capacity]
+    """Move the `capacity` largest of top[:count] to the front, by Hoare's selection; the smallest of them."""
+    low, high, last = 0, count - 1, capacity - 1
+    while low < high:
+        pivot = top[(low + high) >> 1]
+        i, j = low, high
+        while i <= j:
+            while top[i] > pivot:
+                i += 1
+            while top[j] < pivot:
+                j -= 1
+            if i <= j:
+                top[i], top[j] = top[j], top[i]
+                i += 1
+                j -= 1
+        if last <= j:
+            high = j
+        elif last >= i:
+            low = i
+        else:
+            break
+    return top[last]

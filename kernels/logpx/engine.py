@@ -70,7 +70,7 @@ class Problem:
         """Compile what is not compiled yet; seconds spent."""
         seconds = compile_kernel(self.points_kernel, self.dtype)
         seconds += compile_kernel(self.proposal_kernel, self.dtype) + compile_kernel(self.log_joint, self.dtype)
-        return seconds + getattr(driver.run_streams, "compile", lambda: 0.0)()
+        return seconds + getattr(driver.run_streams[self.dtype], "compile", lambda: 0.0)()
 
 
 def batches(n_streams: int, count: int) -> list[range]:
@@ -98,7 +98,7 @@ class Piece:
         n_top, failed = np.zeros(n, dtype=np.int64), np.zeros(2, dtype=np.int64)
         own = slice(streams.start, streams.stop)
         with np.errstate(all="ignore"):
-            bad = driver.run_streams(
+            bad = driver.run_streams[problem.dtype](
                 problem.points_kernel, problem.proposal_kernel, problem.log_joint,
                 problem.states[own], problem.n_base, problem.lams, problem.lam_of[own], problem.proposal_dims,
                 problem.theta, problem.model_dims, problem.x, problem.x_of[own], problem.n_latents,
@@ -121,7 +121,7 @@ def replay(problem: Problem, stream: int, start: int, stop: int) -> tuple[np.nda
     z = np.empty((stop - first, problem.n_latents), dtype=problem.x.dtype)
     logs = np.empty(stop - first)
     with np.errstate(all="ignore"):
-        driver.replay_stream(
+        driver.replay_stream[problem.dtype](
             problem.points_kernel, problem.proposal_kernel, problem.log_joint, problem.states[stream], problem.n_base,
             problem.lams[problem.lam_of[stream]], problem.proposal_dims, problem.theta, problem.model_dims,
             problem.x[problem.x_of[stream]], np.uint64(first), z, logs,
