@@ -61,9 +61,9 @@ def log_joint(theta, dims, x, z, out):
 def log_joint_scalar(theta, dims, x, z):
     """log p(x, z) of one sample, z (1,): the same quantity, one number at a time."""
     n_states, p = dims[0], dims[1]
-    k = int(z[0]) if 0 <= z[0] < n_states else -1
-    if k != z[0]:
+    if not 0 <= z[0] < n_states or int(z[0]) != z[0]:
         return -np.inf
+    k = int(z[0])
     value = theta[k]
     for j in range(p):
         e = (x[j] - theta[n_states + k * p + j]) * theta[n_states + (n_states + k) * p + j]

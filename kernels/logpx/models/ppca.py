@@ -79,6 +79,8 @@ class PPCA(LinearGaussian):
 
         shape = np.shape(X)
         rows, d = check_fit_data(X, n_latents, min(shape, default=2) - 1, "n_latents")
+        if not np.any(rows.var(axis=0)):
+            raise InputError("every column of X is constant; there is nothing to fit")
         pca = PCA(svd_solver="full").fit(rows)
         eigenvalues = pca.explained_variance_ * (len(rows) - 1) / len(rows)
         p = rows.shape[1]
@@ -86,7 +88,7 @@ class PPCA(LinearGaussian):
         if noise_variance <= 1e-12 * eigenvalues[0]:
             rank = int((eigenvalues > 1e-12 * eigenvalues[0]).sum())
             raise InputError(
-                f"n_latents={d} leaves no noise: the data have {rank} directions of non-zero variance; "
+                f"n_latents={d} leaves no noise: the data vary in {rank} directions; "
                 + (f"use n_latents ≤ {rank - 1}" if rank > 1 else "PPCA needs at least two")
             )
         scales = np.sqrt(np.maximum(eigenvalues[:d] - noise_variance, 0.0))

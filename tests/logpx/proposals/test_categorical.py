@@ -29,7 +29,7 @@ def test_kernel_inverts_the_cumulative_sum(n_states):
 
 @pytest.mark.parametrize("pad", [0, 20])
 def test_state_of_probability_zero_is_never_drawn(pad):
-    """Neither on an edge nor where rounding leaves the cumulative sum below 1; −inf for it would be a weight of +inf."""
+    """Neither on an edge nor where rounding leaves the cumulative sum below 1; log q = −inf is a weight of +inf."""
     p = np.concatenate([[0.0], np.full(10, 0.1), np.zeros(2 + pad)])
     edges = np.cumsum(p[:-1])
     noise = np.concatenate([edges, [2.0**-53, 1 - 2.0**-53, 0.9999999999999999]])[None]
