@@ -59,7 +59,7 @@ def test_nothing_points_at_a_private_place():
     [
         "/ho" + "me/ann/logpx",
         "see /wo" + "rk/main",
-        "http://build.corp" + ".internal/x",
+        "http://build" + ".internal/x",
         "10.2" + ".3.4",
         "/ro" + "ot/x",
     ],
