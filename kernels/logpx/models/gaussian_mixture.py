@@ -29,8 +29,8 @@ from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields
 @_jit.leaf
 def _component(theta, n_states, p, x, k):
     """log p(x, z = k)."""
-    value = theta[k]
-    means, roots = n_states + k * p, n_states + (n_states + k) * p
+    value = theta[n_states + k] if theta[k] > 0.0 else -np.inf
+    means, roots = 2 * n_states + k * p, 2 * n_states + (n_states + k) * p
     for j in range(p):
         e = (x[j] - theta[means + j]) * theta[roots + j]
         value -= 0.5 * e * e
@@ -39,7 +39,7 @@ def _component(theta, n_states, p, x, k):
 
 @_jit.kernel("log_joint")
 def log_joint(theta, dims, x, z, out):
-    """theta: log π + log constants (K,), means (K, p), 1/√v (K, p); dims: K, p."""
+    """theta: π (K,), log π + the density's constant (K,; 0 where π is 0), means (K, p), 1/√v (K, p); dims: K, p."""
     n_states, p = dims[0], dims[1]
     latent = z[0]
     tabulated = n_states <= latent.size
@@ -64,9 +64,9 @@ def log_joint_scalar(theta, dims, x, z):
     if not 0 <= z[0] < n_states or int(z[0]) != z[0]:
         return -np.inf
     k = int(z[0])
-    value = theta[k]
+    value = theta[n_states + k] if theta[k] > 0 else -np.inf
     for j in range(p):
-        e = (x[j] - theta[n_states + k * p + j]) * theta[n_states + (n_states + k) * p + j]
+        e = (x[j] - theta[2 * n_states + k * p + j]) * theta[2 * n_states + (n_states + k) * p + j]
         value -= 0.5 * e * e
     return value
 
@@ -121,16 +121,18 @@ class GaussianMixture:
                 f"they must be (K,), (K, p) and (K, p)"
             )
         prior = Categorical(weights)
-        with np.errstate(divide="ignore"):
-            constants = np.log(prior.probabilities) - 0.5 * np.log(2 * np.pi * variances).sum(axis=1)
-        theta = packed(np.concatenate([constants, means.ravel(), (variances**-0.5).ravel()]))
-        set_fields(self, weights=prior.probabilities, means=means, variances=variances, prior=prior, theta=theta)
+        weights = prior.probabilities
+        logs = np.log(np.where(weights > 0, weights, 1.0)) - 0.5 * np.log(2 * np.pi * variances).sum(axis=1)
+        constants = np.where(weights > 0, logs, 0.0)
+        theta = packed(np.concatenate([weights, constants, means.ravel(), (variances**-0.5).ravel()]))
+        set_fields(self, weights=weights, means=means, variances=variances, prior=prior, theta=theta)
         set_fields(self, n_states=n_states, n_observed=p, dims=np.array([n_states, p], dtype=np.int64))
 
     def _log_joints(self, rows: Floats) -> Floats:
         """log p(x, z) of every row and every state: (n, K)."""
         squares = np.stack([((rows - m) ** 2 / v).sum(axis=1) for m, v in zip(self.means, self.variances, strict=True)])
-        values: Floats = self.theta[: self.n_states] - 0.5 * squares.T
+        constants = np.where(self.weights > 0, self.theta[self.n_states : 2 * self.n_states], -np.inf)
+        values: Floats = constants - 0.5 * squares.T
         return values
 
     def log_marginal(self, x: ArrayLike) -> Any:

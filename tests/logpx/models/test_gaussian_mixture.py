@@ -70,6 +70,7 @@ def test_uniform_weights_over_the_states_average_to_the_marginal():
 
 def test_weight_zero_is_legal():
     model = GaussianMixture([0.5, 0.0, 0.5], np.zeros((3, 2)), np.ones((3, 2)))
+    assert np.all(np.isfinite(model.theta))
     values = log_joint(model, np.zeros(2), [0, 1, 2])
     assert values[1] == -np.inf
     assert np.all(np.isfinite(values[[0, 2]]))
