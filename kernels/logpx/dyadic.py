@@ -13,7 +13,7 @@ and its count of zero weights. A quantity that is not finite (a group of zero we
 weights) is left out of its count; how many were left out follows from the index arithmetic.
 
 Inside a block position i is paired with i + n/2, so that every pass is contiguous. With d = l − mean(l) and
-Σd² < 9e4 every |d| < 300 and exp(d) is safe: weights are exponentiated once and Δ = −½ log1p(−r²),
+Σd² < 9e4 every |d| < 300 and exp(d) is safe: weights are exponentiated once and Δ = −½ log(1 − r²),
 r = (a − b)/(a + b). Wider blocks stay in the log domain: h = |a − b|/2, Δ = h + log1p(exp(−2h)) − log 2.
 Moments of a level are shifted by one of its own values, which bounds the cancellation by the block's size,
 and merged by the update of Chan, Golub and LeVeque (1983). Every sum is a tree of halves: its order is fixed.
@@ -110,10 +110,16 @@ def _join_linear(weights, half, joined, log_mean, gap):
         a = weights[i]
         b = weights[i + half]
         total = a + b
-        r = (a - b) / total
+        inverse = 1.0 / total
+        r = (a - b) * inverse
+        square = r * r
+        # 1 − r² loses its digits near r = ±1, where 4ab/(a + b)² keeps them
+        near = square < 0.5
+        y = 1.0 - square if near else 4.0 * (a * inverse) * (b * inverse)
+        rest = ((1.0 - y) - square) / y if near else 0.0
         joined[i] = 0.5 * total
         log_mean[i] = vecmath.log(0.5 * total)
-        gap[i] = -0.5 * vecmath.log1p(-r * r)
+        gap[i] = -0.5 * (vecmath.log(y) + rest)
 
 
 @inner
