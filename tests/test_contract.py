@@ -63,9 +63,10 @@ FORBIDDEN = {
     "logpx_bench.page": {"logpx", "numba", "sqlite3"},
 }
 
-#: Only _jit sets compile options. Types are free; vecmath may import what an intrinsic is made of.
+#: Only _jit sets compile options. Types are free; these files may import what an intrinsic is made of.
 NUMBA_TYPES = {"numba.types"}
-NUMBA_ALLOWED = {"logpx.vecmath": {"numba.core", "numba.extending", "llvmlite.ir"}}
+INTRINSIC = {"numba.core", "numba.extending", "llvmlite.ir"}
+NUMBA_ALLOWED = {"logpx.vecmath": INTRINSIC, "logpx.points.sobol": INTRINSIC}
 COMPILE_NAMES = {"njit", "jit", "vectorize", "guvectorize", "generated_jit", "stencil", "cfunc", "jitclass", "prange"}
 COMPILE_OPTIONS = {"fastmath", "parallel", "boundscheck", "error_model", "forceinline"}
 
