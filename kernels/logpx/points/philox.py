@@ -26,7 +26,7 @@ from logpx import _jit
 from logpx.points.base import PointSet, hashed
 from logpx.vecmath import cos_2pi, float_of, leaf, log, sin_2pi
 
-__all__ = ["INDEPENDENT", "normal", "open_uniform", "philox4x32_10", "philox_words", "uniform"]
+__all__ = ["INDEPENDENT", "normal", "open_uniform", "philox4x32_10", "philox_words", "store_below_one", "uniform"]
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -80,19 +80,24 @@ def _fill_pair(state, start, pair, first, second):
         second[i] = open_uniform(b)
 
 
+@leaf
+def store_below_one(source, target):
+    """Uniforms from float64 into the precision of `target`, at most the largest number below 1."""
+    largest = target.dtype.type(1.0 - 2.0**-24) if target.itemsize == 4 else target.dtype.type(_JUST_BELOW_ONE)
+    for i in range(source.size):
+        value = target.dtype.type(source[i])
+        target[i] = value if value < largest else largest
+
+
 @_jit.kernel("points", dtypes=("float64", "float32"))
 def uniform(state, start, eps):
     """Uniforms in (0, 1) of samples start … start + B − 1, into eps (n_base, B)."""
     n_base, n = eps.shape
-    largest = eps.dtype.type(1.0 - 2.0**-24) if eps.itemsize == 4 else eps.dtype.type(_JUST_BELOW_ONE)
     pair = np.empty((2, n), np.float64)
     for j in range(0, n_base, 2):
         _fill_pair(state, start, np.uint64(j >> 1), pair[0], pair[1])
         for d in range(min(2, n_base - j)):
-            source, target = pair[d], eps[j + d]
-            for i in range(n):
-                value = eps.dtype.type(source[i])
-                target[i] = value if value < largest else largest
+            store_below_one(pair[d], eps[j + d])
 
 
 @_jit.kernel("points", dtypes=("float64", "float32"))
