@@ -1,4 +1,4 @@
-"""Figure 3: RMSE of log p̂(x) against seconds, for every estimator.
+"""RMSE of log p̂(x) against seconds, for every estimator.
 
 A point is one k: the seconds that k samples take at the measured rate of the stream (compilation and start-up apart),
 and the RMSE of L_k over replicates. Lower left is better; along a line of slope −1/2 the product MSE × time, the
@@ -29,7 +29,8 @@ COLUMNS = (
 
 def data(store: Store) -> s.Table:
     """One row a k and estimator: seconds and RMSE."""
-    return s.columns(s.inexact(s.lead_case(summary.errors_by_k(store, EXPERIMENT))), COLUMNS)
+    rows = s.inexact(s.lead_case(summary.errors_by_k(store, EXPERIMENT)))
+    return s.columns(rows if _usable(rows) else [], COLUMNS)
 
 
 def _usable(table: s.Table) -> list[s.Series]:
@@ -47,10 +48,9 @@ def draw(table: s.Table) -> Figure:
         axes.set_xlabel("seconds for one estimate")
         for each in every:
             band(axes, s.column(each.rows, "seconds_at_k"), *s.errors(each.rows), each.look)
-            _name_k(axes, each)
-        error_axis(
-            axes, [bound for each in every for row in each.rows for bound in s.rmse(row)], "RMSE of log p̂(x), nats"
-        )
+            _name_k(axes, each, above=each is every[0])
+        bounds = [bound for each in every for row in each.rows for bound in s.rmse(row)]
+        error_axis(axes, [min(bounds) / 2, *bounds, max(bounds) * 1.5], "RMSE of log p̂(x), nats")
         ends = [Label(each.rows[-1]["seconds_at_k"], each.rows[-1]["rmse"], each.name, each.look.ink) for each in every]
         ends.append(_guide(axes))
         axes.set_title("a point is one k; numbers beside points: k")
@@ -58,13 +58,13 @@ def draw(table: s.Table) -> Figure:
     return figure
 
 
-def _name_k(axes: Axes, each: s.Series) -> None:
+def _name_k(axes: Axes, each: s.Series, *, above: bool) -> None:
     last = len(each.rows) - 1
     for row in (each.rows[i] for i in sorted({0, last // 2, last})):
         axes.annotate(
             f"$2^{{{int(row['k']).bit_length() - 1}}}$",
             (row["seconds_at_k"], row["rmse"]),
-            xytext=(0, 6),
+            xytext=(0, 5 if above else -13),
             textcoords="offset points",
             fontsize=8,
             color=each.look.ink,

@@ -1,4 +1,4 @@
-"""Figure 8: held-out digits, what PCA, PPCA and factor analysis make of them and dream up, and exact log p(x) under
+"""Held-out digits, what PCA, PPCA and factor analysis make of them and dream up, and exact log p(x) under
 each.
 
 Reconstructions are E[x given z] at the posterior mean of z (at the projection, for PCA); samples are drawn from the
@@ -27,6 +27,7 @@ TITLE = "Digits and their log p"
 MODELS = ("pca", "ppca", "factor_analysis")
 SHOWN = 8  # images in a strip
 SIDE = 8  # pixels on a side
+BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
 COLUMNS = ("panel", "model", "n_latents", "index", "log_p", "pixels")
 
 
@@ -125,7 +126,7 @@ def _scores(axes: Axes, table: s.Table) -> None:
     axes.set_ylabel("exact log p(x), nats")
     axes.set_title("each held-out image; bars: middle 95%, half, median (PCA: no density, no log p)")
     for i, name in enumerate(reversed(models)):
-        where = {"transform": axes.transAxes, "ha": "right", "fontweight": "bold"}
+        where = {"transform": axes.transAxes, "ha": "right", "fontweight": "bold", "bbox": BEHIND}
         axes.text(0.985, 0.05 + 0.09 * i, s.title(name), color=look(name).ink, **where)
 
 

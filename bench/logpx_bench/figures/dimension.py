@@ -1,4 +1,4 @@
-"""Figure 4: the curse of dimension: RMSE of log p̂(x) at a fixed k against the number of latents, per estimator.
+"""The curse of dimension: RMSE of log p̂(x) at a fixed k against the number of latents, per estimator.
 
 A point is one model with that many latents, fitted to the same images; where several held-out images were measured it
 is the root of the mean of their squared errors. With weights that vary by e^KL(posterior‖q), k must grow as exp KL
@@ -37,13 +37,14 @@ def data(store: Store) -> s.Table:
         cell = tuple(str(row.get(name)) for name in ("n_latents", "row", "estimator", "estimator_options", "points"))
         cells.setdefault(cell, set()).add(int(row["k"]))
     shared = set.intersection(*cells.values()) if cells else set()
-    return s.columns([row for row in rows if shared and row["k"] == max(shared)], COLUMNS)
+    rows = [row for row in rows if shared and row["k"] == max(shared)]
+    return s.columns(rows if any(row["rmse"] > s.ROUNDING for row in rows) else [], COLUMNS)
 
 
 def pooled(table: s.Table) -> list[s.Series]:
     """Series against n_latents with the images of each number of latents pooled by mean square."""
     result = []
-    for each in s.by_estimator(table, "n_latents"):
+    for each in s.by_estimator([row for row in table if row["rmse"] > s.ROUNDING], "n_latents"):
         rows = []
         for n_latents in sorted({row["n_latents"] for row in each.rows}):
             images = [row for row in each.rows if row["n_latents"] == n_latents]
@@ -98,5 +99,14 @@ def caption(table: s.Table) -> str:
     return (
         f"RMSE at $k$ = {words.power(table[0]['k'])} ({pooling}): {'; '.join(parts)}. With the most latents "
         f"{s.one_line(best)} sampling has the smallest error. Each number of latents is a model of its own, fitted to "
-        f"the same images. {s.replicates(table)}"
+        f"the same images. {_exact_sentence(table)}{s.replicates(table)}"
     )
+
+
+def _exact_sentence(table: s.Table) -> str:
+    """Which points have no error at all, for a logarithmic axis cannot show them."""
+    exact = {(s.title(row["estimator"]), row["n_latents"]) for row in table if row["rmse"] <= s.ROUNDING}
+    if not exact:
+        return ""
+    found = words.listed([f"{name} at {n} latent{'s' if n != 1 else ''}" for name, n in sorted(exact)])
+    return f"Not drawn: {found}, where the proposal is the exact posterior and the error is zero to rounding. "

@@ -1,4 +1,4 @@
-"""Figure 6: histograms of the log weights of each estimator, with their ESS and Pareto k̂ beside them.
+"""Histograms of the log weights of each estimator, with their ESS and Pareto k̂ beside them.
 
 The axis is log w − log p(x): 0 is a weight that equals p(x), and were all weights there, one sample would do. What
 pulls the estimate is the right end of a histogram: few samples far right of the rest mean a small effective sample
@@ -125,10 +125,10 @@ def caption(table: s.Table) -> str:
             f"{s.one_line(each)}: median {words.nats(median(each.rows))} from $\\log p(x)$, {share}, {_tail(first)}"
         )
     ranked = [each for each in every if s.finite(each.rows[0]["ess_fraction"])]
-    text = "; ".join(parts) + ". "
+    text = words.sentence("; ".join(parts)) + ". "
     if ranked:
         best = max(ranked, key=lambda each: each.rows[0]["ess_fraction"])
-        text += f"{s.one_line(best)} has the largest effective sample size. "
+        text += f"{words.sentence(s.one_line(best))} sampling has the largest effective sample size. "
     draws = words.power(_draws(every[0]))
     return f"{text}Histograms of {draws} weights; ESS and $\\hat k$ of the whole run. {s.replicates(table)}"
 

@@ -1,4 +1,4 @@
-"""Figure 5: what makes a proposal good: error and effective sample size against the width of q, KL and χ²(posterior‖q).
+"""What makes a proposal good: error and effective sample size against the width of q, KL and χ²(posterior‖q).
 
 For weights of finite variance the error of log p̂(x) is √(χ²/k) to first order and the effective sample size is k/(1
 + χ²) (Kong, 1992; Owen, 2013, chapter 9): the dotted curves. Where χ² is infinite, because q is too narrow in some

@@ -1,4 +1,4 @@
-"""Figure 9: what an error in log p̂ means for a decision: how often two models are ranked wrongly, against k.
+"""What an error in log p̂ means for a decision: how often two models are ranked wrongly, against k.
 
 Two models whose exact log p(x) are close are compared by their estimates; the share of replicates that prefer the
 worse one is drawn with its interval (Wilson, 1927). Half is a coin's answer. Left, each model has random numbers of
@@ -7,8 +7,6 @@ differ, a small k is not only noisy but leans to one side, and the share can exc
 """
 
 from __future__ import annotations
-
-import json
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -109,14 +107,8 @@ def _words_of(each: s.Series) -> str:
 
 
 def _who(row: s.Row) -> str:
-    other = row["other"]
-    if isinstance(other, str) and other.startswith("{"):
-        other = json.loads(other)
-    if isinstance(other, dict):
-        latents = other.get("n_latents") or other.get("options", {}).get("n_latents")
-        other = s.title(str(other.get("name") or other.get("model") or "another"))
-        other += f" with {latents} latents" if latents else ""
-    return f", {s.case_name(row)}, against {other}" if other else ""
+    name, _, rest = str(row["other"] or "").partition(" ")
+    return f", {s.case_name(row)}, against {s.title(name)} {rest}".rstrip() if name else ""
 
 
 def _streams(table: s.Table) -> str:

@@ -1,4 +1,4 @@
-"""Figure 7: run time and peak memory against k, and speed-up against the number of threads.
+"""Run time and peak memory against k, and speed-up against the number of threads.
 
 Every point is a fresh process; memory is the whole process's peak, the interpreter and its libraries included. A stream
 read in blocks costs time in proportion to k and memory that does not grow with it.
@@ -20,6 +20,7 @@ from logpx_bench.store import Store
 
 EXPERIMENT = "scaling"
 TITLE = "Time and memory"
+GAIN = 1.1  # a smaller speed-up is called none
 COLUMNS = (
     *("model", "n_latents", "estimator", "estimator_options", "points", "dtype", "n_samples", "n_repeats", "threads"),
     *("n_cores", "seconds", "cpu_seconds", "compile_seconds", "peak_bytes", "baseline_bytes"),
@@ -138,8 +139,8 @@ def _speed_sentence(table: s.Table) -> str:
     if not found:
         return "Only one count of threads was measured."
     gain, threads, each = max(found, key=lambda item: item[0])
-    if gain <= 1:
-        return f"More threads did not help: at best {words.number(1 / gain, 2)} times the time of the fewest."
+    if gain < GAIN:
+        return f"More threads brought nothing in this run: a speed-up of {words.number(gain, 2)} at best."
     cores = table[0]["n_cores"] or "an unknown number of"
     return (
         f"The best speed-up is {words.number(gain, 2)}, with {threads} threads ({s.one_line(each)}, on {cores} cores)."

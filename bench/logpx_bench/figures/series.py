@@ -154,14 +154,20 @@ def replicates(rows: Iterable[Row]) -> str:
     return replicates_note(row.get("n_replicates") for row in rows)
 
 
+def if_any(table: Table, name: str) -> Table:
+    """The table if some row has a finite number in this column, else none: there is nothing to draw."""
+    return table if any(finite(row.get(name)) for row in table) else []
+
+
 ROUNDING = 1e-9  # nats: an RMSE below this is rounding, not Monte Carlo
 
 
 def inexact(table: Table) -> Table:
-    """Rows of estimators that have a Monte Carlo error: those with the exact posterior as proposal are left out."""
-    exact = {
-        (row["estimator"], json.dumps(options(row), sort_keys=True))
-        for row in table
-        if row.get("k") == 1 and finite(row.get("rmse")) and row["rmse"] < ROUNDING
-    }
-    return [row for row in table if (row["estimator"], json.dumps(options(row), sort_keys=True)) not in exact]
+    """Rows of cells that have a Monte Carlo error: those with the exact posterior as proposal are left out."""
+    exact = {_cell_of(row) for row in table if row.get("k") == 1 and finite(row.get("rmse")) and row["rmse"] < ROUNDING}
+    return [row for row in table if _cell_of(row) not in exact]
+
+
+def _cell_of(row: Row) -> tuple[str, ...]:
+    case = tuple(str(row.get(name)) for name in ("model", "n_latents", "row", "estimator", "points"))
+    return (*case, json.dumps(options(row), sort_keys=True))

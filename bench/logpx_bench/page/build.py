@@ -1,0 +1,81 @@
+"""A store to a folder: README.md, index.html, figures/ (SVG, PDF, PNG), data/ (CSV).
+
+Everything is first made in a temporary folder beside the target and then moved over, file by file, the pages last:
+a failure leaves the old report as it was. The same store gives the same bytes, with the same matplotlib.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from logpx_bench import summary
+from logpx_bench.errors import InputError
+from logpx_bench.figures import FIGURES, save
+from logpx_bench.page import html, markdown, story
+from logpx_bench.page.facts import Facts
+from logpx_bench.store import Store
+
+FOLDERS, PAGES = ("figures", "data"), ("README.md", "index.html")
+OURS = {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png", "csv")}
+
+
+def build(results: Store | str | Path, out: str | Path) -> Path:
+    """Draw the report of a store into the folder `out`; returns the path of its index.html.
+
+    Parameters
+    ----------
+    results : Store or path
+        An open store, or the path of one that exists.
+    out : path
+        The folder; made if need be. Figures of an earlier report that this one lacks are removed; files that are not
+        of a report are left alone.
+
+    Raises
+    ------
+    InputError
+        `out` is a file.
+    StoreError
+        The store is not there, or is not ours.
+    """
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"the report was to go to {out}, which is a file; name a folder, or one that can be made")
+    if not isinstance(results, Store):
+        with Store.open(results, create=False) as store:
+            return build(store, out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+        _make(results, Path(folder))
+        _move(Path(folder), out)
+    return out / "index.html"
+
+
+def _make(store: Store, folder: Path) -> None:
+    for name in FOLDERS:
+        (folder / name).mkdir()
+    facts = Facts.of(store)
+    for name, module in FIGURES.items():
+        table = facts.tables[name]
+        if table:
+            save(module.draw(table), folder / "figures", name)
+            summary.write_csv(table, folder / "data" / f"{name}.csv")
+    summary.write_csv(facts.errors, folder / "data" / "results.csv")
+    blocks = story.blocks(facts)
+    for page, text in zip(PAGES, (markdown.render(blocks), html.render(blocks)), strict=True):
+        (folder / page).write_text(text, encoding="utf-8", newline="\n")
+
+
+def _move(folder: Path, out: Path) -> None:
+    out.mkdir(exist_ok=True)
+    for name in FOLDERS:
+        new, old = folder / name, out / name
+        old.mkdir(exist_ok=True)
+        wanted = {path.name for path in new.iterdir()}
+        for path in sorted(new.iterdir()):
+            os.replace(path, old / path.name)
+        for stale in OURS - wanted:
+            (old / stale).unlink(missing_ok=True)
+    for page in PAGES:
+        os.replace(folder / page, out / page)

@@ -1,0 +1,71 @@
+"""What the story reads its numbers from: tables of the figures, errors, cells and provenance of one store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from logpx_bench import summary
+from logpx_bench.figures import FIGURES
+from logpx_bench.figures import series as s
+from logpx_bench.store import Store
+
+MAIN = "error_against_k"  # the experiment that most of the story is about
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Tables of one store.
+
+    Attributes
+    ----------
+    tables : mapping of figure name to table
+        Empty where a figure has nothing to show.
+    errors : table
+        Error at every k of the main experiment, all models and images.
+    cells : table
+        Its cells: diagnostics and cost of each estimator.
+    provenance : table
+        Machines and versions behind all figures, oldest first.
+    experiments : tuple of str
+        What the store holds.
+    suites : tuple of str
+        The suites whose cells are read.
+    """
+
+    tables: Mapping[str, s.Table]
+    errors: s.Table
+    cells: s.Table
+    provenance: s.Table
+    experiments: tuple[str, ...]
+    suites: tuple[str, ...]
+
+    @classmethod
+    def of(cls, store: Store) -> Facts:
+        """Read a store."""
+        names = sorted({module.EXPERIMENT for module in FIGURES.values()} & set(store.experiments()))
+        suites = {cell["suite"] for name in names for cell in store.cells(name)}
+        return cls(
+            tables={name: module.data(store) for name, module in FIGURES.items()},
+            errors=summary.errors_by_k(store, MAIN),
+            cells=summary.cells(store, MAIN),
+            provenance=summary.provenance(store, names),
+            experiments=tuple(store.experiments()),
+            suites=tuple(sorted(suites)),
+        )
+
+    def lead(self) -> list[s.Series]:
+        """Errors against k of each estimator on the first model and image, those with an error at all k read."""
+        rows = s.inexact(s.lead_case(self.errors))
+        return s.by_estimator([row for row in rows if s.finite(row["rmse"]) and s.finite(row["bias"])], "k")
+
+    def cell(self, each: s.Series) -> s.Row:
+        """The cell that a series was read from."""
+        names = ("model", "n_latents", "row", "estimator", "estimator_options", "points", "seed")
+        return next(cell for cell in self.cells if all(cell[name] == each.rows[0][name] for name in names))
+
+    def best(self) -> s.Series | None:
+        """The series of smallest RMSE at the largest common k; None where there is none."""
+        every = self.lead()
+        k, rows = s.at_common_k(every)
+        return min(zip(every, rows, strict=True), key=lambda pair: pair[1]["rmse"])[0] if k else None

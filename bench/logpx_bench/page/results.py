@@ -1,0 +1,176 @@
+"""The tables of the page: results of every estimator, bias against spread, what KL asks for, and provenance."""
+
+from __future__ import annotations
+
+import math
+
+from logpx_bench.figures import series as s
+from logpx_bench.figures import words
+from logpx_bench.page.blocks import Block, Code, Grid, Paragraph
+from logpx_bench.page.facts import Facts
+
+STEP = 4  # levels between the rows of a table: k, 16 k, 256 k, …
+ONE = 1.0  # nats: the RMSE at which an estimate begins to be of use
+RUNS = 4  # provenance columns shown
+
+
+def chosen(rows: s.Table) -> s.Table:
+    """Rows at k = 1, 16, 256, … and at the largest k."""
+    last = rows[-1]
+    return [row for row in rows if row is last or (int(row["k"]).bit_length() - 1) % STEP == 0]
+
+
+def share(cell: s.Row) -> float | None:
+    """ESS of a cell over its samples, if it has one."""
+    return cell["ess_fraction"] if s.finite(cell["ess_fraction"]) else None
+
+
+def results(facts: Facts) -> list[Block]:
+    """Every estimator at some k: bias, spread, RMSE, ESS, k̂, seconds; for every model and image of the experiment."""
+    rows = []
+    cases = list(dict.fromkeys((row["model"], row["n_latents"], row["row"]) for row in facts.errors))
+    for case in cases:
+        own = [row for row in facts.errors if (row["model"], row["n_latents"], row["row"]) == case]
+        for each in s.by_estimator(own, "k"):
+            cell = facts.cell(each)
+            rows += [(s.case_name(own[0]), s.one_line(each), *_result(row, cell)) for row in chosen(each.rows)]
+    if not rows:
+        return [Paragraph("The store has no errors against $k$.")]
+    header = ("model and image", "estimator", "$k$", "bias", "sd", "RMSE", "95% interval", "ESS", "$\\hat k$", "time")
+    caption = (
+        "Nats, except ESS (samples), Pareto $\\hat k$ (of the whole run of each estimator) and time (of one "
+        "estimate, compilation apart). Bias ± its standard error; the interval of RMSE is a bootstrap over "
+        f"replicates. {s.replicates(facts.errors)} The same at every $k$: [results.csv](data/results.csv)."
+    )
+    return [Grid(caption, header, tuple(rows), n_left=2)]
+
+
+def _result(row: s.Row, cell: s.Row) -> tuple[str, ...]:
+    error, effective = s.rmse(row), share(cell)
+    return (
+        words.power(row["k"]),
+        f"{words.number(row['bias'], 2)} ± {words.number(row['bias_std_error'], 1)}",
+        words.number(row["sd"]),
+        words.number(error.value),
+        f"{words.number(error.low)} to {words.number(error.high)}",
+        words.number(effective * row["k"], 2) if effective is not None else "none",
+        words.number(cell["pareto_k"], 2) if s.finite(cell["pareto_k"]) else "none",
+        words.seconds(row["seconds_at_k"]),
+    )
+
+
+def bias_and_spread(facts: Facts) -> list[Block]:
+    """Measured bias and spread of the best estimator beside the delta method's, at some k."""
+    best = facts.best()
+    if best is None:
+        return []
+    chi2 = best.rows[0]["chi2"]
+    rows = []
+    for row in chosen(best.rows):
+        theory = (-chi2 / (2 * row["k"]), math.sqrt(chi2 / row["k"])) if s.finite(chi2) else (None, None)
+        relation = words.number(abs(row["bias"]) / row["sd"], 2) if row["sd"] > 0 else "none"
+        bias = f"{words.number(row['bias'], 2)} ± {words.number(row['bias_std_error'], 1)}"
+        rows.append(
+            (
+                words.power(row["k"]),
+                bias,
+                words.number(theory[0], 2),
+                words.number(row["sd"], 2),
+                words.number(theory[1], 2),
+                relation,
+            )
+        )
+    header = ("$k$", "bias", "$-\\chi^2/2k$", "spread (sd)", "$\\sqrt{\\chi^2/k}$", "bias / spread")
+    known = (
+        f"$\\chi^2$ = {words.number(chi2)} in closed form" if s.finite(chi2) else "$\\chi^2$ is not known or not finite"
+    )
+    return [
+        Grid(
+            f"{words.sentence(s.one_line(best))} sampling, {s.case_name(best.rows[0])}; nats; {known}.",
+            header,
+            tuple(rows),
+        )
+    ]
+
+
+def needed(facts: Facts) -> list[Block]:
+    """KL, exp KL and the k at which the RMSE falls under a nat, per estimator."""
+    rows = []
+    for each in facts.lead():
+        cell = facts.cell(each)
+        effective = share(cell)
+        rows.append(
+            (
+                s.one_line(each),
+                words.number(cell["kl"]),
+                words.number(math.exp(cell["kl"])) if s.finite(cell["kl"]) and cell["kl"] < 700 else "unknown",
+                words.number(cell["chi2"]),
+                first_useful(each),
+                words.percent(effective) if effective is not None else "none",
+                words.number(cell["pareto_k"], 2) if s.finite(cell["pareto_k"]) else "none",
+            )
+        )
+    if not rows:
+        return []
+    header = ("estimator", "KL, nats", "exp KL", "$\\chi^2$", f"$k$ for RMSE < {ONE:g} nat", "ESS / $k$", "$\\hat k$")
+    caption = (
+        f"{s.case_name(facts.lead()[0].rows[0])}; KL and $\\chi^2$ of the posterior from the proposal, in closed form."
+    )
+    return [Grid(caption, header, tuple(rows))]
+
+
+def first_useful(each: s.Series) -> str:
+    """The first k of a series whose RMSE is under a nat, in words."""
+    found = next((row["k"] for row in each.rows if row["rmse"] < ONE), None)
+    return words.power(found) if found else f"above {words.power(each.rows[-1]['k'])}"
+
+
+FACTS = (
+    ("created_utc", "when (UTC)"),
+    ("cpu_model", "processor"),
+    ("n_cores", "cores"),
+    ("threads", "threads"),
+    ("load_1m", "load at the start"),
+    ("python", "Python"),
+    ("numba", "numba"),
+    ("llvmlite", "llvmlite"),
+    ("numpy", "NumPy"),
+    ("scipy", "SciPy"),
+    ("logpx", "logpx"),
+    ("commit_hash", "commit"),
+    ("dirty", "uncommitted changes"),
+    ("cpu_target", "CPU target"),
+    ("source_hash", "source of the kernels"),
+)
+
+
+def provenance(facts: Facts) -> list[Block]:
+    """Machine, versions, commit and commands behind every number."""
+    runs = facts.provenance[-RUNS:]
+    if not runs:
+        return [Paragraph("The store does not say where its numbers come from.")]
+    header = ("", *(f"run {i + 1}" for i in range(len(runs)))) if len(runs) > 1 else ("", "")
+    rows = tuple((name, *(_fact(run, column) for run in runs)) for column, name in FACTS)
+    more = len(facts.provenance) - len(runs)
+    caption = f"{more} earlier runs, whose cells are also read, are not shown." if more else ""
+    commands = [f"logpx run {suite}" for suite in facts.suites] + ["logpx report"]
+    return [
+        Paragraph(
+            "Every number and every sentence that compares numbers is computed from one results file, written by the "
+            f"suite{'s' if len(facts.suites) > 1 else ''} {words.listed([f'`{name}`' for name in facts.suites])}. "
+            "The commands:"
+        ),
+        Code("\n".join(commands)),
+        Grid(caption, header, rows, n_left=len(header)),
+    ]
+
+
+def _fact(run: s.Row, column: str) -> str:
+    value = run.get(column)
+    if value is None:
+        return "not recorded"
+    if column == "dirty":
+        return "yes" if value else "no"
+    if column in ("commit_hash", "source_hash"):
+        return f"`{str(value)[:12]}`"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
