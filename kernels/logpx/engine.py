@@ -136,9 +136,9 @@ def bad_weight(problem: Problem, stream: int, index: int) -> NonFiniteWeightErro
     where = f"model {problem.model_name}, row {row}, replicate {replicate}, sample index {index}"
     values = np.array2string(z[0], precision=6, threshold=12)
     return NonFiniteWeightError(
-        f"the log weight is {logs[0]} at {where}, z = {values}. A log weight is a real number or −inf (a zero "
-        f"weight). logpx.samples(model, x, proposal, {index}, {index + 1}, row={row}, replicate={replicate}, …) replays "
-        "it; look at log_joint there",
+        f"the log weight is {logs[0]} at {where}, z = {values}. A log weight is a real number or −inf "
+        f"(a zero weight). logpx.samples(model, x, proposal, {index}, {index + 1}, row={row}, "
+        f"replicate={replicate}, …) replays it; look at log_joint there",
         index=index,
         row=row,
         replicate=replicate,

@@ -84,8 +84,8 @@ class Ladder:
         for a, b in self._spans[max(at - 1, 0) : at + 1]:
             if a < stop and start < b:
                 raise LadderError(
-                    f"indices {max(a, start)} … {min(b, stop) - 1} were given already; the ladder holds {self._spans[:4]}. "
-                    "Pass the start index of each piece, or concat() for weights without indices"
+                    f"indices {max(a, start)} … {min(b, stop) - 1} were given already; the ladder holds "
+                    f"{self._spans[:4]}. Pass the start index of each piece, or concat() for weights without indices"
                 )
 
     def _cover(self, start, stop):
@@ -231,7 +231,8 @@ class Ladder:
             raise LadderError(f"merge takes a Ladder, not {type(other).__name__}")
         if (self.shape, self.iid) != (other.shape, other.iid):
             raise LadderError(
-                f"ladders of shape {self.shape}, iid={self.iid} and of shape {other.shape}, iid={other.iid} do not merge"
+                f"ladders of shape {self.shape}, iid={self.iid} and of shape {other.shape}, iid={other.iid} "
+                "do not merge"
             )
         for start, stop in other._spans:
             self._check_free(start, stop)

@@ -49,7 +49,7 @@ class Levels:
         self.moments = moments
         self.n_levels = moments.shape[-1]
         self.k = 2 ** np.arange(self.n_levels, dtype=np.int64)
-        self.n_groups = np.broadcast_to(total_groups, moments.shape[:-3] + (self.n_levels,))
+        self.n_groups = np.broadcast_to(total_groups, (*moments.shape[:-3], self.n_levels))
 
     def _family(self, family):
         return self.moments[..., family, 0, :], self.moments[..., family, 1, :], self.moments[..., family, 2, :]
@@ -134,7 +134,8 @@ class Levels:
         if np.any(count < groups):
             missing = int(np.max(groups - count))
             raise NotAvailableError(
-                f"richardson({k}, {order}) is undefined: {missing} groups hold a half of only zero weights; use a larger k"
+                f"richardson({k}, {order}) is undefined: {missing} groups hold a half of only zero weights; "
+                "use a larger k"
             )
         return _reading(mean, _std_error(_variance(count, mean, m2), groups), groups)
 

@@ -76,8 +76,9 @@ def _check_dtype(dtype, kernels):
         if dtype not in kernel.dtypes:
             name = getattr(kernel, "__qualname__", getattr(kernel, "__name__", "?"))
             raise InputError(
-                f"dtype={dtype!r}: the {role} kernel {name} is written for {', '.join(kernel.dtypes)} only. Run it in one "
-                "of these, or declare dtypes=('float64', 'float32') on a kernel that keeps its literals in z's precision"
+                f"dtype={dtype!r}: the {role} kernel {name} is written for {', '.join(kernel.dtypes)} only. "
+                "Run it in one of these, or declare dtypes=('float64', 'float32') on a kernel that keeps its literals "
+                "in z's precision"
             )
 
 
@@ -121,8 +122,8 @@ def pack_proposal(model: Any, x: np.ndarray, proposal: Any) -> Packed:
     first = bound[0]
     if first.n_latents != model.n_latents:
         raise InputError(
-            f"the proposal {first.name} has {first.n_latents} latents and the model {name_of(model)} {model.n_latents}; "
-            "they must be the same"
+            f"the proposal {first.name} has {first.n_latents} latents and the model {name_of(model)} "
+            f"{model.n_latents}; they must be the same"
         )
     lams = np.concatenate([np.atleast_2d(one.lam) for one in bound])
     n_rows = 1 if x.ndim == 1 else len(x)

@@ -202,7 +202,7 @@ class Estimate:
         return values, reasons
 
     @property
-    def pareto_k(self) -> float | None | np.ndarray:
+    def pareto_k(self) -> float | np.ndarray | None:
         """Pareto k̂ of the weights; None (nan in an array) where it is not defined, with the reason in `warnings`."""
         values, _ = self._pareto
         if values.ndim:

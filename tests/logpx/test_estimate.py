@@ -1,0 +1,343 @@
+"""Exact tests of estimate(): the same bits however it is run, replay, shapes, and bad input."""
+
+import concurrent.futures
+import math
+
+import numpy as np
+import pytest
+
+import logpx
+from logpx import _jit, engine
+from logpx.errors import InputError, NonFiniteWeightError, NotAvailableError, NotIndependentError
+from logpx.proposals import Gaussian, Prior, Uniform
+
+PPCA, X = logpx.models.PPCA.example()
+
+
+def bits(estimate):
+    return estimate.ladder.to_bytes()
+
+
+@pytest.fixture(scope="module")
+def long_run():
+    """A run of several chunks and a ragged end, on one thread."""
+    return logpx.estimate(PPCA, X[0], n_samples=3 * engine.CHUNK + 12_345, threads=1, groups=(50, 5000))
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_any_number_of_threads_gives_the_same_bits(long_run, threads):
+    again = logpx.estimate(PPCA, X[0], n_samples=long_run.n_samples, threads=threads, groups=(50, 5000))
+    assert bits(again) == bits(long_run)
+    assert again.bound(5000) == long_run.bound(5000)
+    assert (again.log_marginal, again.std_error) == (long_run.log_marginal, long_run.std_error)
+
+
+def test_a_longer_run_begins_with_the_shorter_one(long_run):
+    """The nodes of the first chunk are the same whatever comes after it."""
+    short = logpx.estimate(PPCA, X[0], n_samples=engine.CHUNK, threads=2)
+    longer = logpx.estimate(PPCA, X[0], n_samples=3 * engine.CHUNK, threads=2)
+    third = longer.ladder._nodes[engine.CHUNK.bit_length() - 1, 2]
+    np.testing.assert_array_equal(third.moments, long_run.ladder._nodes[engine.CHUNK.bit_length() - 1, 2].moments)
+    grown = logpx.estimate(PPCA, X[0], n_samples=2 * engine.CHUNK, threads=2).ladder
+    rest = logpx.Ladder(tail=grown.tail)
+    z, logs = logpx.samples(PPCA, X[0], None, engine.CHUNK, 2 * engine.CHUNK)
+    assert z.shape == (engine.CHUNK, 2)
+    rest.update(logs, start=engine.CHUNK)
+    joined = logpx.Ladder(tail=grown.tail).merge(short.ladder).merge(rest)
+    node = engine.CHUNK.bit_length()
+    np.testing.assert_array_equal(joined._nodes[node, 0].moments, grown._nodes[node, 0].moments)
+
+
+@pytest.mark.parametrize("n", [1, 7, 1023, 1024, 1025, 5000])
+def test_a_prefix_of_the_stream_is_the_stream(n):
+    alone = logpx.estimate(PPCA, X[0], n_samples=n)
+    replayed = logpx.samples(PPCA, X[0], None, 0, n).log_weights
+    assert alone.log_marginal == logpx.Ladder().update(replayed).estimate().log_marginal
+    assert alone.n_evaluations == n
+
+
+def test_a_run_to_a_target_is_the_run_of_its_length():
+    target = logpx.estimate(PPCA, X[:2], target_std_error=0.003, seed=3)
+    assert np.all(target.std_error <= 0.003)
+    assert target.n_samples > 1 << 14
+    direct = logpx.estimate(PPCA, X[:2], n_samples=target.n_samples, seed=3)
+    np.testing.assert_array_equal(target.levels.moments, direct.levels.moments)
+    np.testing.assert_array_equal(target.log_marginal, direct.log_marginal)
+
+
+def test_a_target_out_of_reach_is_said():
+    capped = logpx.estimate(PPCA, X[0], target_std_error=1e-9, n_samples=40_000)
+    assert capped.n_samples == 40_000
+    assert any("not reached" in said for said in capped.warnings)
+
+
+def test_a_row_among_many_is_the_row_alone_on_its_own_stream():
+    together = logpx.estimate(PPCA, X, proposal=Prior(), n_samples=3000, n_replicates=2, seed=9)
+    assert together.replicates.shape == (2, len(X))
+    for row in range(len(X)):
+        for replicate in range(2):
+            logs = logpx.samples(PPCA, X, Prior(), 0, 3000, seed=9, row=row, replicate=replicate).log_weights
+            alone = logpx.Ladder().update(logs).estimate()
+            assert together.replicates[replicate, row] == alone.log_marginal
+            single = logpx.samples(PPCA, X[row], Prior(), 5, 9, seed=9, row=row, replicate=replicate)
+            np.testing.assert_array_equal(single.log_weights, logs[5:9])
+
+
+def test_batches_of_streams_do_not_matter(monkeypatch):
+    whole = logpx.estimate(PPCA, X, n_samples=5000, n_replicates=4)
+    monkeypatch.setattr(engine, "TASK", 1)
+    split = logpx.estimate(PPCA, X, n_samples=5000, n_replicates=4, threads=3)
+    assert bits(split) == bits(whole)
+
+
+def test_any_executor_will_do():
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        given = logpx.estimate(PPCA, X[0], n_samples=10_000, executor=pool)
+    assert bits(given) == bits(logpx.estimate(PPCA, X[0], n_samples=10_000))
+
+
+def test_seed_replicate_and_row_make_other_streams():
+    def first(**where):
+        return logpx.samples(PPCA, X[0], None, 0, 1, **where).z[0, 0]
+
+    values = [first(), first(seed=1), first(replicate=1), first(row=1), first(seed=2**62)]
+    assert len(set(values)) == 5
+
+
+def test_common_streams_are_common():
+    q = Prior()
+    for row in range(2):
+        z = logpx.samples(PPCA, X, q, 0, 10, row=row, common=True).z
+        np.testing.assert_array_equal(z, logpx.samples(PPCA, X, q, 0, 10, row=0, common=True).z)
+    shared = logpx.estimate(PPCA, X, proposal=q, n_samples=2000, common=True)
+    assert math.isnan(shared.total_std_error)
+    replicated = logpx.estimate(PPCA, X, proposal=q, n_samples=2000, common=True, n_replicates=8)
+    spread = replicated.replicates.sum(axis=1).std(ddof=1) / math.sqrt(8)
+    assert replicated.total_std_error == pytest.approx(spread, rel=1e-12)
+
+
+def test_totals_over_rows():
+    estimate = logpx.estimate(PPCA, X, n_samples=2000)
+    assert estimate.total == pytest.approx(float(np.sum(estimate.log_marginal)), rel=1e-15)
+    assert estimate.total_std_error == pytest.approx(float(np.sqrt(np.sum(estimate.std_error**2))), rel=1e-15)
+
+
+def test_replicates_pool_to_the_estimate():
+    estimate = logpx.estimate(PPCA, X[0], n_samples=4000, n_replicates=5)
+    logs = [logpx.samples(PPCA, X[0], None, 0, 4000, replicate=r).log_weights for r in range(5)]
+    whole = np.concatenate(logs)
+    weights = np.exp(whole)
+    assert estimate.log_marginal == pytest.approx(float(np.log(weights.mean())), abs=1e-13)
+    assert estimate.std_error == pytest.approx(weights.std(ddof=1) / weights.mean() / math.sqrt(20_000), rel=1e-11)
+    assert estimate.elbo == pytest.approx(float(whole.mean()), abs=1e-13)
+    assert estimate.levels.variance[0] == pytest.approx(float(whole.var(ddof=1)), rel=1e-11)
+    low, high = estimate.interval(0.95)
+    assert (high - low) / 2 == pytest.approx(1.959963984540054 * estimate.std_error, rel=1e-12)
+
+
+def test_groups_of_any_size():
+    logs = logpx.samples(PPCA, X[0], None, 0, 20_000).log_weights
+    estimate = logpx.estimate(PPCA, X[0], n_samples=20_000, groups=(50, 5000))
+    for size in (50, 5000):
+        means = np.log(np.exp(logs).reshape(-1, size).mean(axis=1))
+        assert estimate.bound(size).value == pytest.approx(float(means.mean()), abs=1e-13)
+        assert estimate.bound(size).n_groups == 20_000 // size
+    assert estimate.bound(50).std_error == pytest.approx(
+        float(np.log(np.exp(logs).reshape(-1, 50).mean(axis=1)).std(ddof=1)) / 20, rel=1e-9
+    )
+
+
+def test_the_exact_posterior_has_no_variance():
+    for model in (PPCA, logpx.models.FactorAnalysis.example()[0]):
+        _, x = type(model).example()
+        estimate = logpx.estimate(model, x, proposal=model.posterior(x), n_samples=2000)
+        np.testing.assert_allclose(estimate.log_marginal, model.log_marginal(x), rtol=0, atol=2e-11)
+        assert np.all(estimate.std_error < 1e-12)
+        np.testing.assert_allclose(estimate.elbo, model.log_marginal(x), rtol=0, atol=2e-11)
+
+
+def test_a_proposal_may_be_a_function_of_x():
+    made = logpx.estimate(PPCA, X, proposal=lambda x: PPCA.default_proposal(x), n_samples=1000)
+    np.testing.assert_allclose(made.log_marginal, logpx.estimate(PPCA, X, n_samples=1000).log_marginal, rtol=1e-13)
+
+
+def test_the_mass_that_a_box_leaves_out_is_a_bias_floor():
+    narrow = Uniform([-0.5, -0.5], [0.5, 0.5])
+    estimate = logpx.estimate(PPCA, X[0], proposal=narrow, n_samples=1000)
+    assert estimate.bias_floor > 0.01
+    assert any("leaves out mass" in said for said in estimate.warnings)
+    assert logpx.estimate(PPCA, X[0], proposal=Uniform(), n_samples=1000).bias_floor <= 1.1e-12
+
+
+def test_a_progress_bar_is_drawn(capsys):
+    logpx.estimate(PPCA, X[0], n_samples=1000, progress=True)
+    assert "100%" in capsys.readouterr().err
+
+
+def test_compile_time_is_apart():
+    estimate = logpx.estimate(PPCA, X[0], n_samples=1000)
+    assert estimate.seconds > 0
+    assert estimate.compile_seconds >= 0
+
+
+# --- points that are not independent -----------------------------------------------------------------------
+
+
+def test_sobol_points_have_an_error_and_no_bounds():
+    estimate = logpx.estimate(PPCA, X[0], points="sobol", n_samples=1 << 12)
+    assert estimate.n_replicates == 16
+    assert estimate.std_error < logpx.estimate(PPCA, X[0], n_samples=1 << 16).std_error / 5
+    assert abs(estimate.log_marginal - PPCA.log_marginal(X[0])) < 8 * estimate.std_error
+    assert estimate.elbo < estimate.log_marginal
+    for ask in (
+        lambda: estimate.bound(8),
+        lambda: estimate.levels,
+        lambda: estimate.pareto_k,
+        lambda: estimate.richardson(2),
+    ):
+        with pytest.raises(NotIndependentError, match="independent"):
+            ask()
+    with pytest.raises(InputError, match="groups"):
+        logpx.estimate(PPCA, X[0], points="sobol", n_samples=64, groups=(50,))
+
+
+# --- bad input ---------------------------------------------------------------------------------------------
+
+
+def with_nan():
+    broken = X.copy()
+    broken[2, 3] = math.nan
+    return broken
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"x": X[0][:5]}, r"\(8,\) or \(n, 8\)"),
+        ({"x": X[None]}, "shape"),
+        ({"x": with_nan()}, "row 2, column 3"),
+        ({"x": np.zeros((0, 8))}, "empty"),
+        ({"n_samples": 0}, "n_samples=0.*1 to 2"),
+        ({"n_samples": -5}, "n_samples=-5"),
+        ({"n_samples": 2**62 + 1}, "2.62"),
+        ({"n_samples": 10.5}, "n_samples=10.5"),
+        ({"n_samples": True}, "n_samples=True"),
+        ({"n_replicates": 0}, "n_replicates=0"),
+        ({"target_std_error": 0.0}, "target_std_error"),
+        ({"target_std_error": math.nan}, "target_std_error"),
+        ({"proposal": Gaussian(np.zeros(3), np.ones(3))}, "3 latents and the model ppca 2"),
+        ({"proposal": "prior"}, "proposal"),
+        ({"proposal": lambda x: 3}, "gave a int for row 0"),
+        ({"proposal": Gaussian(np.zeros((4, 2)), np.ones(2))}, "4 rows and x has 5"),
+        ({"points": "halton"}, "'independent'"),
+        ({"dtype": "float16"}, "'float32'"),
+        ({"groups": (0,)}, "groups=0"),
+        ({"threads": 0}, "threads=0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 0.5}, "seed is 0.5"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_bad_input_is_named(arguments, says):
+    with pytest.raises(InputError, match=says):
+        logpx.estimate(**{"model": PPCA, "x": X, "n_samples": 100} | arguments)
+
+
+def test_no_model_is_named():
+    with pytest.raises(InputError, match="not a model"):
+        logpx.estimate(object(), X)
+
+
+def test_nan_in_theta_is_named():
+    theta = np.array([1.0, math.nan])
+    with pytest.raises(InputError, match=r"theta\[1\]"):
+        logpx.Model(only_float64, theta, 1)
+
+
+@logpx.per_sample
+def only_float64(theta, dims, x, z):
+    return -0.5 * (z[0] * z[0] + (x[0] - z[0]) * (x[0] - z[0]))
+
+
+def test_a_model_without_any_proposal_says_so():
+    with pytest.raises(NotAvailableError, match="give proposal="):
+        logpx.estimate(logpx.Model(only_float64, [1.0], 1), [0.3])
+
+
+def test_float32_needs_a_kernel_that_declares_it():
+    model = logpx.Model(only_float64, [1.0], 1, prior=Gaussian([0.0], [1.0]))
+    with pytest.raises(InputError, match=r"only_float64 is written for float64 only.*declare"):
+        logpx.estimate(model, [0.3], dtype="float32")
+
+
+def test_float32_of_a_kernel_that_declares_it_is_near_float64():
+    single = logpx.estimate(PPCA, X[0], n_samples=1 << 14, dtype="float32")
+    double = logpx.estimate(PPCA, X[0], n_samples=1 << 14)
+    assert single.log_marginal == pytest.approx(double.log_marginal, abs=2e-5)
+    assert single.log_marginal != double.log_marginal
+
+
+@logpx.per_sample
+def bad_in_places(theta, dims, x, z):
+    if z[0] > 3.0:
+        return theta[0]
+    return -0.5 * (z[0] * z[0] + (x[0] - z[0]) * (x[0] - z[0]))
+
+
+@pytest.mark.parametrize("value", [1e308 * 10, float("nan")], ids=["inf", "nan"])
+def test_a_kernel_that_writes_nan_or_infinity_stops_the_run_at_the_sample(value):
+    model = logpx.Model(bad_in_places, [1.0], 1, prior=Gaussian([0.0], [1.0]), dims=())
+    object.__setattr__(model, "theta", np.array([value]))
+    with pytest.raises((NonFiniteWeightError, InputError)):
+        logpx.estimate(model, [0.1], n_samples=20_000)
+
+
+@logpx.per_sample
+def nan_beyond_three(theta, dims, x, z):
+    if z[0] > 3.0:
+        return math.nan
+    if z[0] < -1.0:
+        return -math.inf
+    return -0.5 * (z[0] * z[0] + (x[0] - z[0]) * (x[0] - z[0]))
+
+
+def test_nan_is_named_with_its_index_and_z_and_can_be_replayed():
+    model = logpx.Model(nan_beyond_three, [1.0], 1, prior=Gaussian([0.0], [1.0]))
+    x = np.array([[0.1], [0.2]])
+    with pytest.raises(NonFiniteWeightError, match=r"nan_beyond_three, row \d, replicate 0, sample index") as caught:
+        logpx.estimate(model, x, n_samples=20_000)
+    error = caught.value
+    z, logs = logpx.samples(model, x, None, error.index, error.index + 1, row=error.row)
+    assert z[0, 0] == error.z[0] > 3.0
+    assert math.isnan(logs[0])
+    before = logpx.samples(model, x, None, 0, error.index, row=error.row).log_weights
+    assert not np.isnan(before).any()
+
+
+def test_minus_infinity_is_a_zero_weight_and_is_counted():
+    model = logpx.Model(nan_beyond_three, [1.0], 1, prior=Gaussian([0.0], [0.3]))
+    estimate = logpx.estimate(model, [0.1], n_samples=50_000, seed=1)
+    logs = logpx.samples(model, [0.1], None, 0, 50_000, seed=1).log_weights
+    assert estimate.n_neg_inf == np.isneginf(logs).sum() > 0
+    assert estimate.elbo == -math.inf
+    assert math.isfinite(estimate.log_marginal)
+    assert any("−inf" in said for said in estimate.warnings)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-1, 3), (5, 5), (6, 5), (0, 2**62 + 1)])
+def test_ranges_to_replay_are_checked(start, stop):
+    with pytest.raises(InputError):
+        logpx.samples(PPCA, X[0], None, start, stop)
+
+
+@pytest.mark.parametrize("index", [2**31, 2**32, 2**33, 2**40])
+def test_replay_across_powers_of_two_does_not_depend_on_where_it_starts(index):
+    whole = logpx.samples(PPCA, X[0], None, index - 1500, index + 1500)
+    part = logpx.samples(PPCA, X[0], None, index - 3, index + 3)
+    np.testing.assert_array_equal(whole.log_weights[1497:1503], part.log_weights)
+    assert len(np.unique(whole.log_weights)) == 3000
+
+
+def test_only_one_place_knows_the_block():
+    assert _jit.BLOCK & (_jit.BLOCK - 1) == 0
+    assert engine.CHUNK % _jit.BLOCK == 0
