@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -37,7 +38,17 @@ class Bill:
 
 
 def peak_bytes() -> int:
-    """High-water mark of this process's resident memory, bytes (Linux counts in KiB, macOS in bytes)."""
+    """High-water mark of this process's resident memory, bytes.
+
+    Linux: VmHWM of /proc/self/status. `getrusage` would not do there: ru_maxrss survives exec, so that a fresh process
+    starts at the peak of the one that started it. Elsewhere ru_maxrss, which macOS counts in bytes, others in KiB.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak) if sys.platform == "darwin" else int(peak) * 1024
 
@@ -57,14 +68,14 @@ class Clock:
         return time.process_time() - self._cpu
 
 
-def bill(estimates: list[Any], fit_seconds: float, cpu_seconds: float) -> Bill:
-    """The bill of a cell that ran these estimates."""
+def bill(estimates: list[Any], fit_seconds: float, cpu_seconds: float, warm_up_seconds: float = 0.0) -> Bill:
+    """The bill of a cell that ran these estimates, after a warm-up that compiled what they need."""
     compiling = sum(one.compile_seconds for one in estimates)
     return Bill(
         n_evaluations=int(sum(one.n_evaluations for one in estimates)),
         n_gradients=0,
         fit_seconds=fit_seconds,
-        compile_seconds=compiling,
+        compile_seconds=warm_up_seconds + compiling,
         seconds=sum(one.seconds for one in estimates),
         cpu_seconds=max(0.0, cpu_seconds - compiling),
         peak_bytes=peak_bytes(),

@@ -8,14 +8,10 @@ import statistics
 import sys
 from typing import Any
 
-import logpx
 from logpx_bench import data, ledger
 from logpx_bench.estimators import divergence, make_proposal
 from logpx_bench.experiments.base import Cell
-from logpx_bench.experiments.ladder import describe, sizes
-
-#: Samples of the untimed first run, which loads the kernels.
-WARM_UP = 2**10
+from logpx_bench.experiments.ladder import call, describe, sizes, warm_up
 
 
 def measure(cell: Cell) -> dict[str, Any]:
@@ -26,30 +22,17 @@ def measure(cell: Cell) -> dict[str, Any]:
     proposal = make_proposal(cell.estimator, cell.estimator_options, subject.model, x)
     fit_seconds = clock.wall()
 
-    def estimate(n_samples: int, seed: int) -> Any:
-        return logpx.estimate(
-            subject.model,
-            x,
-            proposal=proposal,
-            n_samples=n_samples,
-            points=cell.points,
-            seed=seed,
-            dtype=cell.dtype,
-            threads=cell.threads,
-        )
-
-    loading = estimate(WARM_UP, cell.seed)
+    compile_seconds = warm_up(cell, subject.model, x, proposal, cell.threads)
     baseline = ledger.peak_bytes()
     whole, walls, processors, first = ledger.Clock(), [], [], None
     while len(walls) < cell.settings["repeats"] and (not walls or whole.wall() < cell.settings["budget"]):
         clock = ledger.Clock()
-        one = estimate(cell.n_samples, cell.seed + len(walls))
+        one = call(cell, subject.model, x, proposal, cell.n_samples, 1, cell.seed + len(walls), cell.threads)
         processors.append(clock.cpu())
         walls.append(one.seconds)
         first = first or one
-    bill = ledger.bill([first], fit_seconds, 0.0).columns()
+    bill = ledger.bill([first], fit_seconds, 0.0, compile_seconds).columns()
     bill |= {"seconds": statistics.median(walls), "cpu_seconds": statistics.median(processors)}
-    bill["compile_seconds"] = loading.compile_seconds
     kl, chi2 = divergence(subject.model, x, proposal)
     columns = describe(first) | bill | sizes(subject.model, x) | {"kl": kl, "chi2": chi2, "threads": cell.threads}
     columns["exact"] = float(subject.model.log_marginal(x))

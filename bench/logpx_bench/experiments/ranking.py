@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-import logpx
 from logpx_bench import data, ledger
 from logpx_bench.estimators import divergence, make_proposal
 from logpx_bench.experiments.base import Cell, Kind, Record
-from logpx_bench.experiments.ladder import sizes
+from logpx_bench.experiments.ladder import call, sizes, warm_up
 from logpx_bench.options import Option, fail
 
 if TYPE_CHECKING:
@@ -102,34 +101,23 @@ def run(cell: Cell, threads: int) -> Record:
     clock = ledger.Clock()
     sides = [(subject.model, _proposal(cell, subject.model, x)) for _, _, subject in (pair.better, pair.worse)]
     fit_seconds = clock.wall()
+    compile_seconds = sum(warm_up(cell, model, x, proposal, threads) for model, proposal in sides)
     clock, estimates = ledger.Clock(), []
     values: dict[str, Any] = {"exact": pair.exact}
     for level in range(cell.n_samples.bit_length()):
         seed = cell.seed + level
         for name, side, own in (("common/a", 0, seed), ("common/b", 1, seed), ("independent/b", 1, seed + SEED_STEP)):
-            estimates.append(_estimate(cell, *sides[side], x, 2**level, own, threads))
-            values[f"{name}/{level}"] = np.asarray(estimates[-1].replicates, dtype=np.float64)
+            model, proposal = sides[side]
+            one = call(cell, model, x, proposal, 2**level, cell.n_replicates, own, threads)
+            estimates.append(one)
+            values[f"{name}/{level}"] = np.asarray(one.replicates, dtype=np.float64)
         values[f"independent/a/{level}"] = values[f"common/a/{level}"]
-    bill = ledger.bill(estimates, fit_seconds, clock.cpu())
+    bill = ledger.bill(estimates, fit_seconds, clock.cpu(), compile_seconds)
     return Record(columns=_columns(pair, sides, x, threads) | bill.columns(), values=values)
 
 
 def _proposal(cell: Cell, model: Any, x: NDArray[np.float64]) -> Any:
     return make_proposal(cell.estimator, cell.estimator_options, model, x)
-
-
-def _estimate(cell: Cell, model: Any, proposal: Any, x: NDArray[np.float64], k: int, seed: int, threads: int) -> Any:
-    return logpx.estimate(
-        model,
-        x,
-        proposal=proposal,
-        n_samples=k,
-        n_replicates=cell.n_replicates,
-        points=cell.points,
-        seed=seed,
-        dtype=cell.dtype,
-        threads=threads,
-    )
 
 
 def _columns(pair: Pair, sides: list[tuple[Any, Any]], x: NDArray[np.float64], threads: int) -> dict[str, Any]:

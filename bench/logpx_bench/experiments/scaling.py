@@ -7,11 +7,9 @@ estimate is the one kept, and it is held against exact: a time counts for nothin
 Peak memory is the high-water mark of the whole process, interpreter and compiled code included; the mark just before
 the first timed run stands beside it (`baseline_bytes`).
 
-Before the first cell of a model and estimator, a throw-away process fills the kernel cache: a cell that
-compiled would carry the compiler's memory.
+The process that starts it has filled the kernel cache: a cell that compiled would carry the compiler's memory.
 """
 
-import functools
 import itertools
 import json
 import subprocess
@@ -19,7 +17,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from logpx.errors import LogpxError
+from logpx_bench import data
+from logpx_bench.estimators import make_proposal
 from logpx_bench.experiments.base import Cell, Kind, Record
+from logpx_bench.experiments.ladder import warm_up
 from logpx_bench.options import Option, fail
 
 if TYPE_CHECKING:
@@ -72,32 +73,16 @@ def check(experiment: "Experiment", where: str) -> None:
 
 def run(cell: Cell, threads: int) -> Record:
     """In a fresh process, with the cell's own number of threads."""
-    _fill_cache(cell.model, json.dumps(dict(cell.model_options)), cell.data, cell.estimator, cell.dtype, cell.points)
+    _fill_cache(cell)
     answer = in_fresh_process(cell)
     return Record(columns=answer["columns"], values=answer["values"])
 
 
-@functools.cache
-def _fill_cache(model: str, options: str, data: str, estimator: str, dtype: str, points: str) -> None:
-    cell = Cell(
-        suite="",
-        experiment="",
-        kind="scaling",
-        model=model,
-        model_options=json.loads(options),
-        data=data,
-        row=0,
-        estimator=estimator,
-        estimator_options={},
-        points=points,
-        dtype=dtype,
-        threads=1,
-        n_samples=2**10,
-        n_replicates=1,
-        seed=0,
-        settings={"repeats": 1, "budget": 0.0},
-    )
-    in_fresh_process(cell)
+def _fill_cache(cell: Cell) -> None:
+    """Compile, in this process, what the fresh one will load; a moment where that was done before."""
+    subject = data.build(cell.model, cell.model_options, cell.data)
+    x = data.take(subject, cell.row or 0)
+    warm_up(cell, subject.model, x, make_proposal(cell.estimator, cell.estimator_options, subject.model, x), threads=1)
 
 
 def in_fresh_process(cell: Cell) -> dict[str, Any]:

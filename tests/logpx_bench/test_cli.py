@@ -1,0 +1,162 @@
+"""Exact tests of the `logpx` command: what it says, its exit codes, and that a foreseen error shows no traceback."""
+
+import dataclasses
+import sqlite3
+
+import pytest
+from typer.testing import CliRunner
+
+from logpx_bench import cli, doctor
+from logpx_bench.experiments import KINDS, Record
+from logpx_bench.store import Store
+
+TINY = """
+title = "tiny"
+[[experiment]]
+name = "error_against_k"
+kind = "ladder"
+model = {name = "ppca", n_latents = 2}
+estimators = [{name = "prior"}]
+n_samples = "2^7"
+n_replicates = 32
+"""
+
+
+@pytest.fixture
+def invoke(tmp_path, monkeypatch):
+    """Run the command in an empty folder, on a wide terminal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "console", cli.Console(width=200))
+    (tmp_path / "tiny.toml").write_text(TINY)
+
+    def invoke(*arguments):
+        return CliRunner().invoke(cli.app, [str(one) for one in arguments])
+
+    return invoke
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    run = lambda cell, threads: Record(columns={"exact": -1.0})  # noqa: E731
+    monkeypatch.setitem(KINDS, "ladder", dataclasses.replace(KINDS["ladder"], run=run))
+
+
+def test_run_then_run_again(invoke, pretend, tmp_path):
+    first = invoke("run", "tiny.toml")
+    assert first.exit_code == 0
+    assert "1 cells run" in first.output
+    again = invoke("run", "tiny.toml")
+    assert "0 cells run" in again.output
+    assert "1 were there already" in again.output
+    with Store.open(tmp_path / "results.sqlite", create=False) as store:
+        assert store.experiments() == ["error_against_k"]
+
+
+def test_a_dry_run_makes_no_file(invoke, tmp_path):
+    result = invoke("run", "tiny.toml", "--dry-run", "--store", "none.sqlite")
+    assert result.exit_code == 0
+    assert "ppca n_latents=2 prior row=0 k=2^7 ×32" in result.output
+    assert "1 cells, 1 to run" in result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.toml"]
+
+
+def test_a_dry_run_shows_what_is_stored(invoke, pretend):
+    invoke("run", "tiny.toml")
+    assert "1 cells, 0 to run" in invoke("run", "tiny.toml", "--dry-run").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "quik"), 'Did you mean "quick"'),
+        (("run", "none.toml"), "no such suite file"),
+        (("run", "tiny.toml", "--only", "dimensions"), "Known: error_against_k"),
+        (("run", "tiny.toml", "--store", "nowhere/r.sqlite"), "folder does not exist"),
+        (("run", "tiny.toml", "--store", "theirs.sqlite"), "another program"),
+        (("report", "--store", "none.sqlite"), "no such results file"),
+        (("merge", "none.sqlite"), "no such results file"),
+        (("export", "out", "--store", "theirs.sqlite"), "another program"),
+    ],
+)
+def test_a_foreseen_error_is_one_message(invoke, tmp_path, arguments, said):
+    with sqlite3.connect(tmp_path / "theirs.sqlite") as theirs:
+        theirs.execute("CREATE TABLE t (a)")
+    theirs.close()
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+def test_ctrl_c_says_how_to_go_on(invoke, monkeypatch):
+    def stop(cell, threads):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(KINDS, "ladder", dataclasses.replace(KINDS["ladder"], run=stop))
+    result = invoke("run", "tiny.toml")
+    assert result.exit_code == 130
+    assert "goes on from there" in result.output
+
+
+def test_list_names_everything(invoke):
+    result = invoke("list")
+    assert result.exit_code == 0
+    for words in (
+        "ppca",
+        "gaussian_mixture",
+        "importance",
+        "widen",
+        "independent",
+        "quick",
+        "article",
+        "ladder",
+        "scaling",
+    ):
+        assert words in result.output
+    assert "error_against_k" in result.output
+
+
+def test_merge_and_export(invoke, pretend, tmp_path):
+    invoke("run", "tiny.toml", "--store", "a.sqlite")
+    assert "1 cells" in invoke("merge", "a.sqlite").output
+    assert "0 cells" in invoke("merge", "a.sqlite").output
+    assert invoke("export", "out").exit_code == 0
+    assert (tmp_path / "out" / "cells.csv").read_text().count("\n") == 2
+
+
+def test_doctor_finds_nothing_wrong_here(invoke, pretend):
+    invoke("run", "tiny.toml")
+    result = invoke("doctor")
+    assert result.exit_code == 0, result.output
+    for words in ("python", "numba", "CPU", "cores", "kernel cache", "MB", "1 cells", "all is well"):
+        assert words in result.output
+
+
+def test_doctor_fails_on_a_foreign_store(invoke, tmp_path):
+    (tmp_path / "theirs.sqlite").write_text("notes, by no means a database")
+    result = invoke("doctor", "--store", "theirs.sqlite")
+    assert result.exit_code == 1
+    assert "not a results file" in result.output
+
+
+def test_doctor_fails_when_an_estimate_is_wrong(invoke, monkeypatch):
+    right = doctor.ConjugateNormal.log_marginal
+    monkeypatch.setattr(doctor.ConjugateNormal, "log_marginal", lambda model, x: right(model, x) + 1.0)
+    result = invoke("doctor")
+    assert result.exit_code == 1
+    assert "off by" in result.output
+
+
+def test_doctor_fails_without_jit_and_on_a_temporary_cache(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor._jit, "DISABLED", True)
+    assert not doctor._jit_state().good
+    monkeypatch.delenv("LOGPX_CACHE_DIR", raising=False)
+    monkeypatch.setattr(doctor._jit, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(doctor.tempfile, "gettempdir", lambda: str(tmp_path.parent))
+    assert not doctor._cache().good
+
+
+def test_without_arguments_there_is_help(invoke):
+    result = invoke()
+    assert "run" in result.output
+    assert "doctor" in result.output

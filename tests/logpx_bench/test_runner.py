@@ -1,0 +1,243 @@
+"""Exact tests of the runner: what it skips, what it keeps when it is stopped; one small cell of every kind for real."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from logpx_bench import runner, summary
+from logpx_bench import suite as suites
+from logpx_bench.errors import InputError, LogpxError
+from logpx_bench.experiments import KINDS, Record
+from logpx_bench.experiments import base as kinds_base
+from logpx_bench.experiments.ladder import histogram
+from logpx_bench.experiments.ranking import choose_pair
+from logpx_bench.store import Store
+
+LADDER = """
+[[experiment]]
+name = "error_against_k"
+kind = "ladder"
+model = {name = "ppca", n_latents = 2}
+estimators = [{name = "uniform"}, {name = "prior"}, {name = "importance"}]
+n_samples = "2^8"
+n_replicates = 32
+"""
+RANKING = """
+[[experiment]]
+name = "ranking"
+kind = "ranking"
+model = {name = "ppca", n_latents = [2, 3]}
+estimators = [{name = "importance"}]
+n_samples = 8
+n_replicates = 100
+"""
+GALLERY = """
+[[experiment]]
+name = "digits"
+kind = "gallery"
+models = [{name = "ppca", n_latents = 3}]
+rows = [5, 1]
+n_shown = 4
+"""
+SCALING = """
+[[experiment]]
+name = "scaling"
+kind = "scaling"
+model = {name = "ppca", n_latents = 2, n_observed = 8}
+data = "sample"
+estimators = [{name = "importance"}]
+n_samples = "2^12"
+threads = [1]
+repeats = 3
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text):
+        path = tmp_path / "tiny.toml"
+        path.write_text(text, encoding="utf-8")
+        return suites.load(path)
+
+    return load
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "r.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Ladder cells that run nothing; the list of those that were run."""
+    ran = []
+
+    def run(cell, threads):
+        ran.append(cell)
+        return Record(columns={"exact": -1.0, "threads": threads}, levels=[(0, 0, 1, -1.0, 0.0)])
+
+    monkeypatch.setitem(KINDS, "ladder", dataclasses.replace(KINDS["ladder"], run=run))
+    return ran
+
+
+def test_what_is_in_the_store_is_skipped(load, store, pretend):
+    suite = load(LADDER)
+    first = runner.run(suite, store, threads=1)
+    assert (first.n_run, first.n_skipped) == (3, 0)
+    second = runner.run(suite, store, threads=2)  # threads change no result of this kind
+    assert (second.n_run, second.n_skipped) == (0, 3)
+    assert len(pretend) == 3
+    assert [row["estimator"] for row in store.cells("error_against_k")] == ["uniform", "prior", "importance"]
+    assert store.count("provenance") == 2
+
+
+def test_a_changed_suite_runs_what_changed_and_shows_only_that(load, store, pretend):
+    runner.run(load(LADDER), store, threads=1)
+    changed = runner.run(load(LADDER.replace('{name = "uniform"}, ', "").replace('"2^8"', '"2^9"')), store, threads=1)
+    assert (changed.n_run, changed.n_skipped) == (2, 0)
+    assert store.count("cells") == 5
+    assert [row["n_samples"] for row in store.cells("error_against_k")] == [512, 512]
+
+
+def test_a_run_that_is_stopped_keeps_its_cells_and_goes_on(load, store, pretend):
+    def stop(cell):
+        if cell.estimator == "prior":
+            raise KeyboardInterrupt
+
+    suite = load(LADDER)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(suite, store, threads=1, after_cell=stop)
+    assert store.count("cells") == 2
+    rest = runner.run(suite, store, threads=1)
+    assert (rest.n_run, rest.n_skipped) == (1, 2)
+    assert [cell.estimator for cell in pretend] == ["uniform", "prior", "importance"]
+
+
+def test_a_cell_that_fails_is_named_and_leaves_nothing(load, store, monkeypatch):
+    def fail(cell, threads):
+        if cell.estimator == "prior":
+            raise InputError("no such luck")
+        return Record(columns={})
+
+    monkeypatch.setitem(KINDS, "ladder", dataclasses.replace(KINDS["ladder"], run=fail))
+    with pytest.raises(LogpxError, match=r"'error_against_k', cell ppca n_latents=2 prior .*no such luck"):
+        runner.run(load(LADDER), store, threads=1)
+    assert [row["estimator"] for row in store.rows('SELECT "estimator" FROM "cells"')] == ["uniform"]
+
+
+def test_keys_hold_what_determines_a_cell(load, monkeypatch):
+    cell = runner.expand(load(LADDER))[0]
+    key = runner.key_of(cell, 1)
+    assert runner.key_of(cell, 2) == key
+    for change in ({"seed": 1}, {"row": 1}, {"n_samples": 2}, {"suite": "x"}, {"estimator_options": {"widen": 1.0}}):
+        assert runner.key_of(dataclasses.replace(cell, **change), 1) != key
+    monkeypatch.setattr(kinds_base._jit, "source_hash", lambda: "another")
+    assert runner.key_of(cell, 1) != key
+
+
+def test_only_timed_kinds_depend_on_the_machine(load, monkeypatch):
+    ladder, scaling = (runner.expand(load(text))[0] for text in (LADDER, SCALING))
+    before = [runner.key_of(cell, 1) for cell in (ladder, scaling)]
+    monkeypatch.setattr(kinds_base.machine, "cpu_model", lambda: "another CPU")
+    after = [runner.key_of(cell, 1) for cell in (ladder, scaling)]
+    assert before[0] == after[0]
+    assert before[1] != after[1]
+
+
+def test_a_plan_predicts_and_writes_nothing(load, store, pretend):
+    planned = runner.plan(load(LADDER + RANKING + GALLERY + SCALING), store, threads=1)
+    assert len(planned) == 3 + 1 + 2 + 1
+    assert not any(one.stored or one.measured for one in planned)
+    assert store.count("cells") == store.count("plans") == 0
+    assert pretend == []
+    uniform, prior, importance = (one.error for one in planned[:3])
+    assert uniform > prior > importance > 0
+    assert math.isnan(planned[3].error)
+    assert all(0 < one.seconds < 60 for one in planned)
+
+
+def test_predictions_rest_on_measured_times_where_there_are_any(load, store):
+    suite = load(LADDER)
+    timed = {"key": "old", "experiment": "x", "kind": "ladder", "model": "ppca", "estimator": "prior", "threads": 2}
+    store.write_cell(timed | {"n_latents": 2, "n_observed": 61, "n_evaluations": 10**6, "seconds": 50.0})
+    planned = runner.plan(suite, store, threads=1)
+    assert [one.measured for one in planned] == [False, True, False]
+    evaluations = KINDS["ladder"].evaluations(planned[1].cell)
+    assert planned[1].seconds == pytest.approx(KINDS["ladder"].overhead + 1e-4 * evaluations)
+
+
+def test_a_row_that_is_not_there_is_found_before_anything_runs(load, store, pretend):
+    suite = load(LADDER.replace("n_samples", "rows = [500]\nn_samples"))
+    with pytest.raises(LogpxError, match=r"row=500 .*rows 0 to 499"):
+        runner.plan(suite, store, threads=1)
+
+
+# -- for real -----------------------------------------------------------------------------------------------------
+
+
+def test_a_ladder_cell_measures_the_error(load, store):
+    """Statistical, fixed seed: log p̂ of 32 × 256 samples within 6 of its standard errors of exact (false alarm 2e-9
+    a cell), the spread of replicates within a factor 2 of the delta method's for importance sampling."""
+    runner.run(load(LADDER), store, threads=1)
+    table = summary.errors_by_k(store, "error_against_k")
+    assert {row["k"] for row in table} == {2**j for j in range(9)}
+    for cell in summary.cells(store, "error_against_k"):
+        assert abs(cell["error"]) < 6 * cell["std_error"]
+        assert cell["n_evaluations"] == 32 * 256
+        assert cell["kl"] > 0
+        assert min(cell["seconds"], cell["compile_seconds"], cell["fit_seconds"], cell["peak_bytes"]) > 0
+    top = next(row for row in table if row["k"] == 256 and row["estimator"] == "importance")
+    assert 0.5 < top["rmse"] / math.sqrt(top["chi2"] / 256) < 2.0
+    assert all(len(store.values(row["key"])["replicates"]) == 32 for row in store.cells("error_against_k"))
+    counts = [sum(store.histogram(row["key"])["counts"]) for row in store.cells("error_against_k")]
+    assert counts == [2**14] * 3
+
+
+def test_a_ranking_is_of_the_image_with_the_wanted_gap(load, store):
+    suite = load(RANKING)
+    pair = choose_pair(runner.expand(suite)[0])
+    totals = [np.asarray(subject.model.log_marginal(subject.X)) for _, _, subject in (pair.better, pair.worse)]
+    gaps = np.abs(totals[0] - totals[1])
+    assert abs(gaps[pair.row] - 0.5) == np.min(np.abs(gaps - 0.5))
+    assert pair.exact[0] > pair.exact[1]
+    runner.run(suite, store, threads=1)
+    table = summary.ranking(store)
+    assert [(row["variant"], row["k"]) for row in table] == [
+        (v, k) for v in ("independent", "common") for k in (1, 2, 4, 8)
+    ]
+    assert {row["gap"] for row in table} == {pair.exact[0] - pair.exact[1]}
+    vectors = store.values(store.cells("ranking")[0]["key"])
+    assert np.array_equal(vectors["independent/a/2"], vectors["common/a/2"])
+    assert not np.any(vectors["independent/b/2"] == vectors["common/b/2"])
+
+
+def test_a_gallery_shows_and_scores(load, store):
+    runner.run(load(GALLERY), store, threads=1)
+    panels = [(row["model"], row["panel"]) for row in summary.gallery(store)]
+    assert [panels.count(one) for one in (("data", "data"), ("pca", "reconstruction"), ("pca", "sample"))] == [2, 2, 0]
+    assert panels.count(("ppca", "sample")) == 4
+    pca, ppca = summary.gallery_scores(store)
+    assert math.isnan(pca["mean_log_p"])
+    assert pca["reconstruction_rmse"] < ppca["reconstruction_rmse"]  # projection is the best linear reconstruction
+    assert ppca["n_images"] == 500
+
+
+def test_a_scaling_cell_has_a_process_of_its_own(load, store):
+    """Statistical, fixed seed: within 6 standard errors of exact (false alarm 2e-9)."""
+    runner.run(load(SCALING), store, threads=1)
+    (row,) = summary.scaling(store)
+    assert row["n_repeats"] == 3
+    assert abs(row["z"]) < 6
+    assert 0 < row["baseline_bytes"] <= row["peak_bytes"] < 2**29
+
+
+def test_a_histogram_of_odd_weights():
+    assert histogram(np.full(4, -np.inf)) is None
+    flat = histogram(np.array([-5.0, -5.0, -np.inf]))
+    assert (flat["counts"], flat["n_neg_inf"]) == ([2], 1)
+    assert flat["edges"][0] < -5.0 < flat["edges"][1]
+    spread = histogram(np.array([0.0, 1.0, 4.0]), n_bins=4)
+    assert (spread["counts"], spread["edges"]) == ([1, 1, 0, 1], [0.0, 1.0, 2.0, 3.0, 4.0])

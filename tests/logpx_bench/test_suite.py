@@ -1,0 +1,135 @@
+"""Exact tests of suite files: what is read, and the error for everything that must not be there."""
+
+import pytest
+
+from logpx_bench import runner
+from logpx_bench import suite as suites
+from logpx_bench.errors import SuiteError
+from logpx_bench.experiments import KINDS
+
+GOOD = """
+title = "a test"
+[[experiment]]
+name = "error_against_k"
+kind = "ladder"
+model = {name = "ppca", n_latents = [2, 3]}
+data = "digits"
+rows = [0, 4]
+estimators = [{name = "prior"}, {name = "importance", widen = [1.0, 1.3]}]
+n_samples = "2^10"
+n_replicates = 32
+seeds = [0, 1]
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "mine.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_a_good_suite_is_read(write):
+    suite = suites.load(write(GOOD))
+    (one,) = suite.experiments
+    assert (suite.name, suite.title) == ("mine", "a test")
+    assert [model.options["n_latents"] for model in one.models] == [2, 3]
+    assert [(e.name, dict(e.options)) for e in one.estimators] == [
+        ("prior", {}),
+        ("importance", {"widen": 1.0}),
+        ("importance", {"widen": 1.3}),
+    ]
+    assert (one.n_samples, one.n_replicates, one.rows, one.seeds) == ((1024,), 32, (0, 4), (0, 1))
+    assert len(runner.expand(suite)) == 2 * 2 * 2 * 3
+
+
+def test_estimators_take_turns(write):
+    cells = runner.expand(suites.load(write(GOOD)))
+    assert [cell.estimator for cell in cells[:6]] == ["prior", "importance", "importance"] * 2
+
+
+@pytest.mark.parametrize("name", [path.stem for path in suites.available()])
+def test_suites_that_come_along_are_good(name):
+    suite = suites.load(suites.find(name))
+    names = {"error_against_k", "dimension", "proposal_quality", "scaling", "digits", "ranking"}
+    assert {one.name for one in suite.experiments} == names
+    assert suite.title
+    assert all(cell.n_replicates >= 32 for cell in runner.expand(suite) if cell.kind in ("ladder", "ranking"))
+
+
+def test_quick_and_article_come_along():
+    assert {path.stem for path in suites.available()} >= {"quick", "article"}
+
+
+REPLACED = [
+    ("rows = [0, 4]", "rowz = [0, 4]", ["mine.toml", "'error_against_k'", "'rowz'", 'Did you mean "rows"']),
+    ('kind = "ladder"', 'kind = "lader"', ["kind 'lader'", *KINDS, 'Did you mean "ladder"']),
+    ('name = "ppca"', 'name = "pca"', ["model 'pca'", 'Did you mean "ppca"', "factor_analysis"]),
+    ("n_latents", "n_latent", ["model 'ppca'", "'n_latent'", 'Did you mean "n_latents"']),
+    ("[2, 3]", "0", ["n_latents", "is 0", "an integer from 1 to 64"]),
+    ("[2, 3]", '"two"', ["n_latents", "is 'two'", "an integer from 1 to 64"]),
+    ("[2, 3]", "[]", ["n_latents", "empty list"]),
+    ("[2, 3]", "true", ["n_latents", "is True"]),
+    ('"digits"', '"digit"', ["data", "'digit'", 'Did you mean "digits"']),
+    ('"prior"', '"priot"', ["estimator 'priot'", 'Did you mean "prior"', "importance"]),
+    ("widen = [1.0, 1.3]", "wide = 1.0", ["estimator 'importance'", "'wide'", 'Did you mean "widen"']),
+    ("[1.0, 1.3]", "-1", ["widen", "is -1", "a number from 0.01 to 100"]),
+    ('{name = "prior"}', '"prior"', ["estimators", "a table with a name"]),
+    ('"2^10"', '"2^63"', ["n_samples", "'2^63'", "1 to 2^62"]),
+    ('"2^10"', "0", ["n_samples", "is 0"]),
+    ('"2^10"', '"many"', ["n_samples", "'many'"]),
+    ("n_replicates = 32", "n_replicates = 31", ["n_replicates", "is 31", "32 or more"]),
+    ("n_replicates = 32", "", ["n_replicates", "is missing"]),
+    ("seeds = [0, 1]", "seeds = [-1]", ["seeds", "-1", "from 0"]),
+    ("seeds = [0, 1]", "threads = 2", ["'threads'", "kind 'ladder'"]),
+    ("seeds = [0, 1]", 'dtype = "float16"', ["dtype", "'float16'", "float64, float32"]),
+    ("seeds = [0, 1]", 'points = "sobols"', ["point set 'sobols'", "independent"]),
+    ("seeds = [0, 1]", 'models = [{name = "ppca"}]', ["model", "give one of them"]),
+    ('name = "error_against_k"', 'name = "Error"', ["name", "'Error'", "lower-case"]),
+    ('title = "a test"', 'titel = "a test"', ["mine.toml", "'titel'", 'Did you mean "title"']),
+    ("[[experiment]]", "[experiment]", ["no experiment"]),
+    ("[[experiment]]", "[[experiment", ["not valid TOML"]),
+    ('name = "ppca", n_latents = [2, 3]', 'name = "gaussian_mixture"', ["does not go with data 'digits'", "sample"]),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "said"), REPLACED, ids=[after or before for before, after, _ in REPLACED])
+def test_a_bad_suite_says_what_and_where(write, before, after, said):
+    assert before in GOOD
+    with pytest.raises(SuiteError) as caught:
+        suites.load(write(GOOD.replace(before, after, 1)))
+    for words in ["mine.toml", *said]:
+        assert words in str(caught.value)
+
+
+def test_names_of_experiments_differ(write):
+    with pytest.raises(SuiteError, match="there twice"):
+        suites.load(write(GOOD + GOOD.partition("\n")[2].partition("\n")[2]))
+
+
+def test_ranking_is_of_two_models_and_one_power_of_two(write):
+    text = GOOD.replace('"ladder"', '"ranking"').replace("rows = [0, 4]\n", "")
+    assert suites.load(write(text)).experiments[0].settings == {"gap": 0.5}
+    with pytest.raises(SuiteError, match="exactly 2"):
+        suites.load(write(text.replace("[2, 3]", "[2, 3, 4]")))
+    with pytest.raises(SuiteError, match="one power of two"):
+        suites.load(write(text.replace('"2^10"', "1000")))
+
+
+def test_unknown_suites_get_the_nearest_name(tmp_path):
+    with pytest.raises(SuiteError, match='Did you mean "quick"'):
+        suites.find("quik")
+    with pytest.raises(SuiteError, match="no such suite file"):
+        suites.find(str(tmp_path / "none.toml"))
+    with pytest.raises(SuiteError, match='Did you mean "digits"'):
+        suites.load(suites.find("quick")).only("digit")
+
+
+def test_an_unreadable_suite_is_an_error(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(SuiteError, match="cannot be read"):
+        suites.load(path)
