@@ -209,9 +209,10 @@ def test_replicates_rows_seeds_and_dimensions_are_scrambled_apart():
 
 
 def test_error_is_far_below_that_of_independent_points():
-    """2^12 points, 64 replicates. Measured ratio of RMSE 1/2700, asked 1/100: a true one of 1/50 is found, of 1/200 passes.
+    """2^12 points, 64 replicates. Measured ratio of RMSE 1/2700, asked 1/100: a true one of 1/50 is found.
 
-    By the F distribution with (64, 64) degrees of freedom (normal errors) the measured ratio is within a factor 1.85 of the true one but for 10^-6.
+    By the F distribution with (64, 64) degrees of freedom (normal errors) the measured ratio is within a factor
+    1.85 of the true one, but for 10^-6.
     """
     sobol, independent = (
         np.sqrt(np.mean(replicate_errors(REGISTRY[n], 12, 64) ** 2)) for n in ("sobol", "independent")
