@@ -88,10 +88,10 @@ def _go_on_with_residuals(tile, first, second, residual):
     a0, b0, a1, b1, a2, b2, a3, b3 = tile
     for i in range(first.size):
         u, v = first[i], second[i]
-        residual[i] -= a0 * u + b0 * v
-        residual[STRIP + i] -= a1 * u + b1 * v
-        residual[2 * STRIP + i] -= a2 * u + b2 * v
-        residual[3 * STRIP + i] -= a3 * u + b3 * v
+        residual[i] = residual[i] - a0 * u - b0 * v
+        residual[STRIP + i] = residual[STRIP + i] - a1 * u - b1 * v
+        residual[2 * STRIP + i] = residual[2 * STRIP + i] - a2 * u - b2 * v
+        residual[3 * STRIP + i] = residual[3 * STRIP + i] - a3 * u - b3 * v
 
 
 @_jit.leaf
@@ -101,6 +101,20 @@ def _subtract_residuals(residual, half, value):
         value[i] -= half * (e0 * e0 + e1 * e1 + e2 * e2 + e3 * e3)
 
 
+@_jit.leaf
+def _copy_strip(z, start, n, strip):
+    """The strip's latents side by side after the residuals: rows of z lie 4 kB apart and would share cache sets."""
+    for k in range(z.shape[0]):
+        latent, copy = z[k, start : start + n], strip[(ROWS + k) * STRIP : (ROWS + k) * STRIP + n]
+        for i in range(n):
+            copy[i] = latent[i]
+
+
+@_jit.leaf
+def _latent(strip, k, n):
+    return strip[(ROWS + k) * STRIP : (ROWS + k) * STRIP + n]
+
+
 @_jit.kernel("log_joint", dtypes=("float64", "float32"))
 def log_joint(theta, dims, x, z, out):
     """theta: see `pack_theta`; dims: p, d. Four observed numbers by two latents at a time, strips of 128 samples."""
@@ -108,15 +122,17 @@ def log_joint(theta, dims, x, z, out):
     width = d + d % 2
     half = z.dtype.type(0.5)
     constant = np.float64(theta[0]) + np.float64(theta[1])
-    residual = np.empty(ROWS * STRIP, z.dtype)
+    strip = np.zeros((ROWS + width) * STRIP if width > 2 else 0, z.dtype)
     for start in range(0, z.shape[1], STRIP):
-        stop = min(start + STRIP, z.shape[1])
-        value = out[start:stop]
-        for i in range(value.size):
+        n = min(STRIP, z.shape[1] - start)
+        value = out[start : start + n]
+        if width > 2:
+            _copy_strip(z, start, n, strip)
+        for i in range(n):
             value[i] = constant
         for k in range(d):
-            latent = z[k, start:stop]
-            for i in range(value.size):
+            latent = z[k, start : start + n]
+            for i in range(n):
                 value[i] -= half * latent[i] * latent[i]
         for j in range(0, p, ROWS):
             centred = (
@@ -126,16 +142,15 @@ def log_joint(theta, dims, x, z, out):
                 _whitened(theta, x, p, j + 3),
             )
             at = 2 + 2 * p + j * width
-            tile = _tile(theta, at, width)
-            first, second = z[0, start:stop], z[min(1, d - 1), start:stop]
-            if d <= 2:
-                _subtract_squares(centred, tile, first, second, half, value)
+            if width == 2:
+                first, second = z[0, start : start + n], z[d - 1, start : start + n]
+                _subtract_squares(centred, _tile(theta, at, width), first, second, half, value)
             else:
-                _begin_residuals(centred, tile, first, second, residual)
-                for k in range(2, d, 2):
-                    first, second = z[k, start:stop], z[min(k + 1, d - 1), start:stop]
-                    _go_on_with_residuals(_tile(theta, at + k, width), first, second, residual)
-                _subtract_residuals(residual, half, value)
+                _begin_residuals(centred, _tile(theta, at, width), _latent(strip, 0, n), _latent(strip, 1, n), strip)
+                for k in range(2, width, 2):
+                    first, second = _latent(strip, k, n), _latent(strip, k + 1, n)
+                    _go_on_with_residuals(_tile(theta, at + k, width), first, second, strip)
+                _subtract_residuals(strip, half, value)
 
 
 def log_joint_scalar(theta, dims, x, z):
