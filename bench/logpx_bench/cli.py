@@ -13,7 +13,7 @@ exit code 130.
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -163,8 +163,8 @@ def list_() -> None:
         console.print(table)
 
 
-def _with_options(summary: str, options: object) -> str:
-    names = ", ".join(options)  # type: ignore[call-overload]  # a mapping of option tables
+def _with_options(summary: str, options: Mapping[str, object]) -> str:
+    names = ", ".join(options)
     return f"{summary.rstrip('.')} [{names}]" if names else summary.rstrip(".")
 
 

@@ -44,9 +44,8 @@ def _prior(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
 
 
 def _importance(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
-    if "widen" in options:
-        return model.default_proposal(x, widen=options["widen"]).bind(model, x)
-    return model.default_proposal(x).bind(model, x)
+    chosen: Proposal = model.default_proposal(x, widen=options.get("widen"))
+    return chosen.bind(model, x)
 
 
 def _gaussian(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
@@ -54,7 +53,8 @@ def _gaussian(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
 
 
 def _posterior(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
-    return model.posterior(x).bind(model, x)
+    exact: Proposal = model.posterior(x)
+    return exact.bind(model, x)
 
 
 #: Estimators a suite may name. A new one is a row here.

@@ -34,7 +34,7 @@ def cpu_model() -> str:
                 return line.partition(":")[2].strip()
     except OSError:
         pass
-    return platform.processor() or _jit.facts()["cpu_name"]
+    return platform.processor() or str(_jit.target()).partition("-")[0]
 
 
 def load_1m() -> float | None:

@@ -6,6 +6,8 @@ canonical JSON of everything that determines the row, so that running again, or 
 
 import hashlib
 import json
+from collections.abc import Iterator
+from typing import Any
 
 #: "LPX1", in the header of every file of ours (SQLite's application_id).
 APPLICATION_ID = 0x4C505831
@@ -124,7 +126,7 @@ TABLES = {
 PARTS = ("levels", "histograms", "values")
 
 
-def statements():
+def statements() -> Iterator[str]:
     """The SQL that makes the tables."""
     for table, (columns, primary) in TABLES.items():
         body = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
@@ -133,12 +135,12 @@ def statements():
     yield 'CREATE INDEX IF NOT EXISTS "cells_by_experiment" ON "cells" ("experiment", "suite")'
 
 
-def canonical(value):
+def canonical(value: Any) -> str:
     """Canonical JSON: sorted keys, no spaces, floats by their shortest exact form."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def content_key(value):
+def content_key(value: Any) -> str:
     """SHA-256 over the canonical JSON of `value`, as 64 hex digits.
 
     >>> content_key({"a": 1, "b": 2}) == content_key({"b": 2, "a": 1})

@@ -221,7 +221,7 @@ class Store:
         plans = [{**row, "keys": json.loads(row["keys"])} for row in self.rows(command, parameters)]
         there = self.keys()
         complete = [plan for plan in plans if there.issuperset(plan["keys"])]
-        return (complete or plans or [None])[0]
+        return next(iter(complete or plans), None)
 
     def cells(self, experiment: str, suite: str | None = None) -> list[Row]:
         """Cells of an experiment, in the order of its plan (see `plan`); without a plan, all of them by key.

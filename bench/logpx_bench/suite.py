@@ -173,7 +173,7 @@ def _models(table: Mapping[str, Any], where: str) -> tuple[Spec, ...]:
 def _specs(given: Any, known: Mapping[str, Any], where: str, key: str, what: str) -> tuple[Spec, ...]:
     if not isinstance(given, list):
         fail(f"{where}: {key}", f'is {given!r}; allowed is a list of tables, as in [{{name = "…"}}]')
-    specs = []
+    specs: list[Spec] = []
     for one in given:
         if not isinstance(one, dict) or "name" not in one:
             fail(f"{where}: {key}", f'holds {one!r}; allowed is a table with a name, as in {{name = "…"}}')

@@ -24,7 +24,9 @@ def measure(cell: Cell) -> dict[str, Any]:
 
     compile_seconds = warm_up(cell, subject.model, x, proposal, cell.threads)
     baseline = ledger.peak_bytes()
-    whole, walls, processors, first = ledger.Clock(), [], [], None
+    walls: list[float] = []
+    processors: list[float] = []
+    whole, first = ledger.Clock(), None
     while len(walls) < cell.settings["repeats"] and (not walls or whole.wall() < cell.settings["budget"]):
         clock = ledger.Clock()
         one = call(cell, subject.model, x, proposal, cell.n_samples, 1, cell.seed + len(walls), cell.threads)
