@@ -38,8 +38,20 @@ def _inputs(name):
 
     uniform, powers = rng.uniform, lambda low, high, n: _powers(rng, low, high, n)
     parts = {
-        "exp": lambda: (uniform(-745.2, 709.78, 2 * N), uniform(-745.2, -708, N), uniform(-1, 1, N), both(-60, 9, N)),
-        "expm1": lambda: (uniform(-60, 709.78, N), uniform(-2, 2, 2 * N), both(-70, 3, N), both(-1074, -20, N)),
+        "exp": lambda: (
+            uniform(-745.2, 709.78, 2 * N),
+            uniform(-745.2, -708, N),
+            uniform(-1, 1, N),
+            both(-60, 9, N),
+            uniform(709.4, 709.78, N // 4),
+        ),
+        "expm1": lambda: (
+            uniform(-60, 709.78, N),
+            uniform(-2, 2, 2 * N),
+            both(-70, 3, N),
+            both(-1074, -20, N),
+            uniform(709.4, 709.78, N // 4),
+        ),
         "log": lambda: (
             powers(-1074, 1024, N),
             uniform(0.5, 2, 2 * N),
@@ -68,7 +80,12 @@ def _inputs(name):
             [5e-324, 1e-300, 1 - 2.0**-53, 0.075, 0.925],
         ),
     }
-    turns = (uniform(-2, 2, 2 * N), both(-1074, 53, N), np.round(uniform(-32, 32, N)) / 4 + both(-60, -3, N))
+    turns = (
+        uniform(-2, 2, 2 * N),
+        both(-1074, 53, N),
+        np.round(uniform(-32, 32, N)) / 4 + both(-60, -3, N),
+        both(40, 53, N),
+    )
     return np.concatenate(parts[name]()) if name in parts else np.concatenate(turns)
 
 
