@@ -1,5 +1,6 @@
 """What is in the repository: nothing large, nothing private, and every registered thing has its row. Exact."""
 
+import importlib
 import re
 import shutil
 import subprocess
@@ -73,3 +74,57 @@ def test_a_planted_trace_is_found(trace):
 )
 def test_what_is_harmless_is_left_alone(harmless):
     assert private_traces(harmless.encode()) == []
+
+
+# -- registries: every file of such a folder is a row of its registry, or a helper named here ---------------------
+
+FIGURE_NAMES = [
+    "error_against_k",
+    "jensen_gap",
+    "cost_accuracy",
+    "dimension",
+    "proposal_quality",
+    "log_weights",
+    "scaling",
+    "digits",
+    "ranking",
+]
+HELPERS = {
+    "logpx.models": {"base", "user", "linear_gaussian"},
+    "logpx.proposals": {"base", "divergences"},
+    "logpx.points": {"base"},
+}
+
+
+@pytest.mark.parametrize("package", HELPERS)
+def test_every_file_of_a_registry_has_its_row(package):
+    folder = importlib.import_module(package)
+    files = {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {"__init__"} - HELPERS[package]
+    rows = {file_of(entry) for entry in folder.REGISTRY.values()}
+    assert rows == files
+
+
+def file_of(entry):
+    """The file, within its folder, that a registered class or the kernels of a registered point set come from."""
+    home = entry.__module__ if isinstance(entry, type) else next(iter(entry.kernels.values())).__module__
+    return home.rpartition(".")[2]
+
+
+def test_every_model_has_an_example_and_a_line_about_it():
+    from logpx.models import REGISTRY
+
+    for name, model in REGISTRY.items():
+        built, X = model.example(seed=0)
+        assert built.name == name
+        assert X.ndim == 2
+        assert model.summary
+        assert "\n" not in model.summary
+
+
+def test_there_are_nine_figures_in_order_each_with_its_file():
+    from logpx_bench import figures
+
+    assert list(figures.FIGURES) == FIGURE_NAMES
+    for name, figure in figures.FIGURES.items():
+        assert Path(figure.__file__).stem == name
+        assert all(callable(getattr(figure, part)) for part in ("data", "draw", "caption"))
