@@ -5,7 +5,7 @@ Exact, except the moments of samples, which state their false-alarm rate.
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 from sklearn import decomposition
 from sklearn.datasets import load_digits
 
@@ -111,9 +111,13 @@ def test_best_widen_is_the_least_variance(kind, p, d):
     posterior, best = model.posterior(x), model.best_widen()
     least = chi2(posterior, model.default_proposal(x))
     assert np.isfinite(least)
-    others = [chi2(posterior, model.default_proposal(x, best * factor)) for factor in np.linspace(0.5, 2, 61)]
-    assert least <= min(others) * (1 + 1e-9)
-    assert np.inf in others
+    assert chi2(posterior, model.default_proposal(x, 0.5 * best)) == np.inf
+
+    def log_chi2(widen):
+        return np.log(min(chi2(posterior, model.default_proposal(x, widen)), 1e300))
+
+    found = optimize.minimize_scalar(log_chi2, bounds=(0.8 * best, 1.5 * best), options={"xatol": 1e-8}).x
+    np.testing.assert_allclose(best, found, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [PPCA, FactorAnalysis])
