@@ -19,7 +19,7 @@ from logpx_bench import summary
 from logpx_bench.figures import series as s
 from logpx_bench.figures import words
 from logpx_bench.figures.extracts import image_scores
-from logpx_bench.figures.style import WIDTH, Look, look, style
+from logpx_bench.figures.style import WIDTH, Look, Style, look, style
 from logpx_bench.store import Store
 
 EXPERIMENT = "digits"
@@ -27,7 +27,7 @@ TITLE = "Digits and their log p"
 MODELS = ("pca", "ppca", "factor_analysis")
 SHOWN = 8  # images in a strip
 SIDE = 8  # pixels on a side
-BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
+BEHIND: Style = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
 COLUMNS = ("panel", "model", "n_latents", "index", "log_p", "pixels")
 
 
@@ -97,7 +97,7 @@ def _show(axes: Axes, image: np.ndarray | None, top: float, absent: str) -> None
     for spine in axes.spines.values():
         spine.set_visible(False)
     if image is None:
-        where = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+        where: Style = {"transform": axes.transAxes, "ha": "center", "va": "center"}
         axes.text(0.5, 0.5, absent, fontsize=9, color="#444444", style="italic", **where)
     else:
         axes.imshow(image, cmap="gray_r", vmin=0, vmax=top, aspect="auto", interpolation="nearest")
@@ -126,14 +126,14 @@ def _scores(axes: Axes, table: s.Table) -> None:
     axes.set_ylabel("exact log p(x), nats")
     axes.set_title("each held-out image; bars: middle 95%, half, median (PCA: no density, no log p)")
     for i, name in enumerate(reversed(models)):
-        where = {"transform": axes.transAxes, "ha": "right", "fontweight": "bold", "bbox": BEHIND}
+        where: Style = {"transform": axes.transAxes, "ha": "right", "fontweight": "bold", "bbox": BEHIND}
         axes.text(0.985, 0.05 + 0.09 * i, s.title(name), color=look(name).ink, **where)
 
 
 def _strip_plot(axes: Axes, place: float, values: list[float], how: Look) -> None:
     low, quarter, middle, three, high = np.quantile(values, [0.025, 0.25, 0.5, 0.75, 0.975])
     spread = 0.26 * ((np.arange(len(values)) * 0.6180339887498949) % 1.0 - 0.5)
-    dots = {"linestyle": "none", "marker": ".", "markersize": 2.6, "markeredgewidth": 0}
+    dots: Style = {"linestyle": "none", "marker": ".", "markersize": 2.6, "markeredgewidth": 0}
     axes.plot(place + spread, sorted(values), color=how.color, alpha=0.6, rasterized=True, **dots)
     axes.plot([place, place], [low, high], color=how.ink, linewidth=1.0)
     axes.plot([place, place], [quarter, three], color=how.ink, linewidth=5, solid_capstyle="butt")

@@ -61,8 +61,7 @@ def draw(table: s.Table) -> Figure:
     with style():
         figure, (axes,) = panels(height=3.6)
         for each in every:
-            points = [s.rmse(row) for row in each.rows]
-            band(axes, [row["n_latents"] for row in each.rows], *map(list, zip(*points, strict=True)), each.look)
+            band(axes, s.column(each.rows, "n_latents"), *s.errors(each.rows), each.look)
         error_axis(
             axes, [bound for each in every for row in each.rows for bound in s.rmse(row)], "RMSE of log p̂(x), nats"
         )

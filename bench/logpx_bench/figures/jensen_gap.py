@@ -16,7 +16,7 @@ from logpx_bench.figures import series as s
 from logpx_bench.figures import words
 from logpx_bench.figures.axes import error_axis, k_axis
 from logpx_bench.figures.labels import Label, label_ends
-from logpx_bench.figures.style import LOOKS, panels, style
+from logpx_bench.figures.style import LOOKS, Style, panels, style
 from logpx_bench.store import Store
 
 EXPERIMENT = "error_against_k"
@@ -99,12 +99,12 @@ def _gap_line(axes: Axes, each: s.Series) -> list[float]:
         row["k"]: max(-row["bias"], 0.0) + SIGMAS * row["bias_std_error"] for row in each.rows if not resolved(row)
     }
     bars = [SIGMAS * row["bias_std_error"] for row in each.rows if resolved(row)]
-    how = {"color": each.look.color, "linestyle": each.look.line, "marker": each.look.marker}
+    how: Style = {"color": each.look.color, "linestyle": each.look.line, "marker": each.look.marker}
     axes.errorbar(list(heights), list(heights.values()), yerr=bars, markersize=3.5, elinewidth=1, **how)
-    hollow = {"marker": "v", "fillstyle": "none", "markersize": 5, "linestyle": "none"}
+    hollow: Style = {"marker": "v", "fillstyle": "none", "markersize": 5, "linestyle": "none"}
     axes.plot(list(limits), list(limits.values()), color=each.look.color, **hollow)
     theory = [row for row in each.rows if s.finite(row["delta_gap"]) and row["delta_gap"] < 1.0]
-    line = {"linestyle": (0, (1.0, 1.5)), "linewidth": 1.3, "color": each.look.ink}
+    line: Style = {"linestyle": (0, (1.0, 1.5)), "linewidth": 1.3, "color": each.look.ink}
     axes.plot(s.column(theory, "k"), s.column(theory, "delta_gap"), **line)
     both = heights | limits
     return [both[k] for k in sorted(both)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -40,7 +41,7 @@ def data(store: Store) -> s.Table:
 
 
 def _draws(each: s.Series) -> int:
-    return sum(row["count"] for row in each.rows) + int(each.rows[0]["n_neg_inf"] or 0)
+    return sum(int(row["count"]) for row in each.rows) + int(each.rows[0]["n_neg_inf"] or 0)
 
 
 def draw(table: s.Table) -> Figure:
@@ -60,7 +61,7 @@ def draw(table: s.Table) -> Figure:
     return figure
 
 
-def _axis(axes, low: float, high: float, *, last: bool) -> None:
+def _axis(axes: Axes, low: float, high: float, *, last: bool) -> None:
     axes.set_xscale("symlog", linthresh=LINEAR, linscale=1.6)
     axes.set_xlim(low * 1.1 if low < 0 else low - 1, max(high * 1.2, 4.0))
     ticks = [-(10.0**power) * m for power in range(1, 6) for m in (1, 3)] + [-5, 0, 5, 10, 30, 100, 1000]
@@ -74,7 +75,7 @@ def _axis(axes, low: float, high: float, *, last: bool) -> None:
     axes.tick_params(labelbottom=last)
 
 
-def _histogram(axes, each: s.Series) -> None:
+def _histogram(axes: Axes, each: s.Series) -> None:
     edges = [row["low"] for row in each.rows] + [each.rows[-1]["high"]]
     total = max(_draws(each), 1)
     heights = [row["count"] / total for row in each.rows]

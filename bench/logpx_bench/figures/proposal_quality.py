@@ -19,7 +19,7 @@ from logpx_bench import summary
 from logpx_bench.figures import series as s
 from logpx_bench.figures import words
 from logpx_bench.figures.axes import error_axis
-from logpx_bench.figures.style import SPARE, Look, look, panels, style
+from logpx_bench.figures.style import SPARE, Look, Style, look, panels, style
 from logpx_bench.store import Store
 
 EXPERIMENT = "proposal_quality"
@@ -27,7 +27,7 @@ TITLE = "What makes a proposal good"
 WIDTHS = {"widen": "width of q, in mean-field widths", "scale": "standard deviation of q"}
 TAIL = 0.5  # Pareto k̂ above this says infinite variance
 CASE_LOOKS = (look("importance"), *SPARE)
-DOTTED = {"color": "#333333", "linestyle": (0, (1.0, 1.5)), "linewidth": 1.2}
+DOTTED: Style = {"color": "#333333", "linestyle": (0, (1.0, 1.5)), "linewidth": 1.2}
 CASE = ("model", "n_latents", "row", "estimator", "estimator_options", "points")
 COLUMNS = (
     *CASE,
@@ -126,7 +126,7 @@ def _effective(axes: Axes, rows: s.Table, how: Look) -> None:
 
 def _name(axes: Axes, position: int, n_latents: int, how: Look) -> None:
     text = f"{n_latents} latents" if n_latents != 1 else "1 latent"
-    where = {"transform": axes.transAxes, "ha": "right", "va": "top", "fontweight": "bold"}
+    where: Style = {"transform": axes.transAxes, "ha": "right", "va": "top", "fontweight": "bold"}
     axes.text(0.98, 0.98 - 0.10 * position, text, color=how.ink, **where)
 
 

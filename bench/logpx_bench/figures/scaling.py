@@ -15,7 +15,7 @@ from logpx_bench.figures import series as s
 from logpx_bench.figures import words
 from logpx_bench.figures.axes import k_axis
 from logpx_bench.figures.extracts import n_cores
-from logpx_bench.figures.style import LOOKS, panels, style
+from logpx_bench.figures.style import LOOKS, Style, panels, style
 from logpx_bench.store import Store
 
 EXPERIMENT = "scaling"
@@ -70,7 +70,7 @@ def draw(table: s.Table) -> Figure:
         memory.set_ylim(0, max((row["peak_bytes"] or 0) for row in table) * 1.25e-6 or 1.0)
         memory.set_title("peak memory, MB")
         for position, each in enumerate(series):
-            where = {"transform": time.transAxes, "va": "top", "fontsize": 9}
+            where: Style = {"transform": time.transAxes, "va": "top", "fontsize": 9}
             time.text(0.04, 0.96 - 0.10 * position, s.one_line(each), color=each.look.ink, **where)
         _threads(threads, table)
     return figure
@@ -80,7 +80,7 @@ def _line_panel(axes: Axes, series: list[s.Series], name: str, scale: float) -> 
     k_axis(axes, [row["n_samples"] for each in series for row in each.rows], "k", ticks=5)
     for each in series:
         rows = [row for row in each.rows if s.finite(row[name])]
-        how = {"color": each.look.color, "linestyle": each.look.line, "marker": each.look.marker}
+        how: Style = {"color": each.look.color, "linestyle": each.look.line, "marker": each.look.marker}
         axes.plot(s.column(rows, "n_samples"), [row[name] * scale for row in rows], **how)
 
 
@@ -88,7 +88,7 @@ def _threads(axes: Axes, table: s.Table) -> None:
     axes.set_title("speed-up")
     series = against_threads(table)
     if not series:
-        where = {"transform": axes.transAxes, "ha": "center", "va": "center", "fontsize": 9}
+        where: Style = {"transform": axes.transAxes, "ha": "center", "va": "center", "fontsize": 9}
         axes.text(0.5, 0.5, "measured with\none count of threads", **where)
         return
     most = max(row["threads"] for each in series for row in each.rows)
@@ -96,7 +96,7 @@ def _threads(axes: Axes, table: s.Table) -> None:
     axes.plot([1, most], [1, most], color=look.color, linestyle=look.line, linewidth=1.1)
     axes.text(most, most, "ideal ", ha="right", va="center", fontsize=9, color=look.ink)
     for each in series:
-        how = {"color": each.look.color, "linestyle": each.look.line, "marker": each.look.marker}
+        how: Style = {"color": each.look.color, "linestyle": each.look.line, "marker": each.look.marker}
         axes.plot(*zip(*speedups(each), strict=True), **how)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.set_xlabel("threads")
@@ -104,8 +104,7 @@ def _threads(axes: Axes, table: s.Table) -> None:
     cores = table[0]["n_cores"]
     if cores and cores < most:
         axes.axvline(cores, color="#bbbbbb", linewidth=0.8, zorder=0)
-        where = {"transform": axes.get_xaxis_transform(), "fontsize": 8.5, "color": "#555555"}
-        axes.text(cores, 0.03, f" {cores} cores", **where)
+        axes.text(cores, 0.03, f" {cores} cores", transform=axes.get_xaxis_transform(), fontsize=8.5, color="#555555")
 
 
 def caption(table: s.Table) -> str:

@@ -112,7 +112,7 @@ def rmse(row: Row) -> Measured:
     """The RMSE of a row with its bootstrap interval; the interval is the point where none was made."""
     low, high = row.get("rmse_low"), row.get("rmse_high")
     value = float(row["rmse"])
-    return Measured(value, float(low) if finite(low) else value, float(high) if finite(high) else value)
+    return Measured(value, float(low or 0.0) if finite(low) else value, float(high or 0.0) if finite(high) else value)
 
 
 def at_common_k(series: Sequence[Series]) -> tuple[int, list[Row]]:

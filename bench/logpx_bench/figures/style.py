@@ -16,6 +16,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+Style = dict[str, Any]  # keywords of a drawing call
+
 WIDTH = 7.2  # inches: a text column on a page, or half a screen
 
 RC: Mapping[str, Any] = {
@@ -28,6 +30,7 @@ RC: Mapping[str, Any] = {
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
     "axes.titlepad": 6,
+    "axes.titley": 1.0,
     "axes.labelsize": 9.5,
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
@@ -46,7 +49,7 @@ RC: Mapping[str, Any] = {
     "mathtext.fontset": "dejavusans",
     "svg.fonttype": "path",
     "svg.hashsalt": "logpx",
-    "pdf.fonttype": 42,
+    "pdf.fonttype": 3,
     "path.simplify": True,
 }
 
@@ -104,7 +107,8 @@ def style() -> Iterator[None]:
     """Matplotlib's defaults, then `RC`, and nothing of the user's own settings."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(dict(RC))
+        for name, value in RC.items():
+            mpl.rcParams[name] = value  # type: ignore[index]  # mpl types the names as literals
         yield
 
 

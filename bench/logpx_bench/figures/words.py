@@ -40,7 +40,7 @@ def number(value: float | None, digits: int = 3) -> str:
     size = abs(value)
     sign = MINUS if value < 0 else ""
     if 1e-4 <= size < 1e6:
-        decimals = max(digits - 1 - math.floor(math.log10(size)), 0)
+        decimals = max(digits - 1 - int(f"{size:.{digits - 1}e}".split("e")[1]), 0)
         return f"{sign}{size:,.{decimals}f}"
     mantissa, exponent = f"{size:.{digits - 1}e}".split("e")
     short = mantissa.rstrip("0").rstrip(".")
@@ -100,7 +100,8 @@ def percent(value: float) -> str:
         return "under 0.01%"
     if 0.9999 < value < 1:
         return "over 99.99%"
-    return f"{number(100 * value, 2 if value < 0.995 else 4)}%"
+    near = 0.995 <= value < 1
+    return f"{100 * value:.2f}%" if near else "100%" if value == 1 else f"{number(100 * value, 2)}%"
 
 
 def ratio(value: float) -> str:

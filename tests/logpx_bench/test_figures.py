@@ -1,0 +1,344 @@
+"""Figures: what they show is what the summary says, in the words that the numbers call for, and the same bytes each
+time.
+
+Exact tests. The oracle of the numbers is brute force over the log weights that the synthetic store was made from;
+that of the label placement is a constrained least-squares solver."""
+
+import csv
+import hashlib
+import itertools
+import json
+import math
+import re
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.text import Text
+from scipy import optimize
+
+from logpx_bench import summary
+from logpx_bench.figures import FIGURES, save, style, words
+from logpx_bench.figures import series as s
+from logpx_bench.figures.labels import spread
+from logpx_bench.store import Store
+
+made = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("report_store.py"))))
+EXACT, WIDTHS = made.EXACT, made.WIDTHS
+SWAPPED = {"uniform": WIDTHS["importance"], "prior": WIDTHS["prior"], "importance": WIDTHS["uniform"]}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store with every experiment; uniform is worst and importance best."""
+    path = made.build(tmp_path_factory.mktemp("figures") / "results.sqlite")
+    with Store.open(path, create=False) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def swapped(tmp_path_factory):
+    """The same with importance worst and uniform best, and 8 replicates in place of 32."""
+    path = made.build(tmp_path_factory.mktemp("swapped") / "results.sqlite", widths=SWAPPED, n_replicates=8)
+    with Store.open(path, create=False) as opened:
+        yield opened
+
+
+# -- every figure -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_same_table_gives_the_same_bytes(name, store, tmp_path):
+    table = FIGURES[name].data(store)
+    assert table
+    digests = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        paths = save(FIGURES[name].draw(table), tmp_path / folder, name)
+        digests.append([hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
+        assert [path.suffix for path in paths] == [".svg", ".pdf", ".png"]
+        assert all(1000 < path.stat().st_size < 1e6 for path in paths)
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_files_carry_no_date_and_no_software(name, store, tmp_path):
+    for path in save(FIGURES[name].draw(FIGURES[name].data(store)), tmp_path, name):
+        raw = path.read_bytes().lower()
+        for word in (b"creationdate", b"<dc:date", b"matplotlib version", b"software"):
+            assert word not in raw, (path.name, word)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_all_text_lies_inside_the_figure_and_labels_do_not_overlap(name, store):
+    figure = FIGURES[name].draw(FIGURES[name].data(store))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    page = figure.bbox
+    texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+    assert texts
+    outside = []
+    for text in texts:
+        box = Text.get_window_extent(text, canvas.get_renderer())
+        if min(box.x0, box.y0) < -1 or box.x1 > page.x1 + 1 or box.y1 > page.y1 + 1:
+            outside.append(text.get_text())
+    ticks = {
+        tick for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for tick in axis.get_ticklabels(which="both")
+    }
+    drawn = [text for text in outside if text not in {tick.get_text() for tick in ticks}]
+    assert not drawn
+    for axes in figure.axes:
+        names = [text for text in axes.texts if text.get_fontsize() >= 9]
+        boxes = [Text.get_window_extent(text, canvas.get_renderer()) for text in names]
+        for (a, one), (b, other) in itertools.combinations(zip(names, boxes, strict=True), 2):
+            overlap = (
+                min(one.x1, other.x1) - max(one.x0, other.x0) > 1 and min(one.y1, other.y1) - max(one.y0, other.y0) > 1
+            )
+            assert not overlap, (a.get_text(), b.get_text())
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_csv_beside_a_figure_is_its_table(name, store, tmp_path):
+    table = FIGURES[name].data(store)
+    path = summary.write_csv(table, tmp_path / f"{name}.csv")
+    with path.open(encoding="utf-8", newline="") as lines:
+        read = list(csv.DictReader(lines))
+    assert read == [{key: "" if value is None else str(value) for key, value in row.items()} for row in table]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_store_without_the_experiment_gives_an_empty_table(name, tmp_path):
+    with Store.open(tmp_path / "empty.sqlite") as empty:
+        assert FIGURES[name].data(empty) == []
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_caption_is_words_with_balanced_markup_and_no_nan(name, store):
+    caption = FIGURES[name].caption(FIGURES[name].data(store))
+    assert caption.endswith(".")
+    assert caption[0].isupper()
+    assert caption.count("$") % 2 == 0
+    assert caption.count("**") % 2 == 0
+    assert not re.search(r"\bnan\b|None|\binf\b|unknown", caption)
+    assert not re.search(r"[$`*\\{}]", words.plain(caption))
+
+
+# -- numbers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("estimator", WIDTHS)
+@pytest.mark.parametrize("level", [0, 3, 10])
+def test_the_rmse_drawn_is_that_of_the_weights_by_brute_force(estimator, level, store):
+    weights = made.log_weights(WIDTHS[estimator], 32, 2**10, seed=int(1000 * WIDTHS[estimator]))
+    groups = weights.reshape(32, -1, 2**level)
+    bounds = np.log(np.mean(np.exp(groups - EXACT), axis=2))
+    rows = FIGURES["error_against_k"].data(store)
+    bold = [row for row in rows if (row["kind"], row["estimator"], row["k"]) == ("rmse", estimator, 2**level)]
+    thin = [row for row in rows if (row["kind"], row["estimator"], row["k"]) == ("path", estimator, 2**level)]
+    assert bold[0]["rmse"] == pytest.approx(np.sqrt(np.mean(bounds**2)), rel=1e-9)
+    assert [row["rmse"] for row in sorted(thin, key=lambda row: row["replicate"])] == pytest.approx(
+        list(np.sqrt(np.mean(bounds[:8] ** 2, axis=1))), rel=1e-9
+    )
+    gap = next(
+        row for row in FIGURES["jensen_gap"].data(store) if (row["estimator"], row["k"]) == (estimator, 2**level)
+    )
+    assert gap["bias"] == pytest.approx(bounds.mean(), rel=1e-9, abs=1e-12)
+    assert gap["delta_gap"] == pytest.approx(math.expm1(WIDTHS[estimator] ** 2) / 2 ** (level + 1))
+
+
+def test_lines_drawn_are_the_columns_of_the_table(store):
+    table = FIGURES["error_against_k"].data(store)
+    axes = FIGURES["error_against_k"].draw(table).axes[0]
+    drawn = {tuple(line.get_ydata()) for line in axes.lines}
+    for estimator in WIDTHS:
+        rows = [row for row in table if row["kind"] == "rmse" and row["estimator"] == estimator]
+        assert tuple(row["rmse"] for row in sorted(rows, key=lambda row: row["k"])) in drawn
+
+
+def test_images_pooled_in_the_dimension_figure_add_by_mean_square(tmp_path):
+    with Store.open(tmp_path / "two.sqlite") as two:
+        for row, spread_ in ((0, 0.4), (1, 1.1)):
+            made.add_ladder(two, "dimension", "prior", spread_, n_samples=2**6, n_latents=3, row=row)
+        table = FIGURES["dimension"].data(two)
+        pooled = FIGURES["dimension"].pooled(table)[0].rows
+        assert [row["rmse"] for row in pooled] == pytest.approx(
+            [math.hypot(*(row["rmse"] for row in table)) / math.sqrt(2)]
+        )
+        assert "2 held-out images pooled" in FIGURES["dimension"].caption(table)
+
+
+def test_an_exact_proposal_is_named_and_not_drawn(tmp_path):
+    with Store.open(tmp_path / "exact.sqlite") as exact:
+        for n_latents, spread_ in ((1, 0.0), (2, 0.3)):
+            made.add_ladder(exact, "dimension", "importance", spread_, n_samples=2**6, n_latents=n_latents)
+        table = FIGURES["dimension"].data(exact)
+        assert "Not drawn: importance at 1 latent" in FIGURES["dimension"].caption(table)
+        assert [row["n_latents"] for row in FIGURES["dimension"].pooled(table)[0].rows] == [2]
+
+
+def test_infinite_variance_is_marked_and_counted(store):
+    table = FIGURES["proposal_quality"].data(store)
+    infinite = [row for row in table if FIGURES["proposal_quality"].infinite(row)]
+    assert len(infinite) == 3
+    figure = FIGURES["proposal_quality"].draw(table)
+    crosses = [line for line in figure.axes[3].lines if line.get_marker() == "X"]
+    assert len(crosses) == len(infinite)
+    assert "3 of the proposals give weights of infinite variance" in FIGURES["proposal_quality"].caption(table)
+    blind = [row | {"pareto_k": 0.3} if FIGURES["proposal_quality"].infinite(row) else row for row in table]
+    assert "for 0 of 3: the other 3 did not meet the tail" in FIGURES["proposal_quality"].caption(blind)
+
+
+def test_the_digits_figure_says_that_pca_cannot_sample(store):
+    table = FIGURES["digits"].data(store)
+    texts = [text.get_text() for text in FIGURES["digits"].draw(table).findobj(Text)]
+    assert "PCA has no density: it cannot sample" in texts
+    assert "can neither sample nor give a log p(x)" in FIGURES["digits"].caption(table)
+    strip = FIGURES["digits"].strip(table, "reconstruction", "ppca", 8)
+    pixels = json.loads(
+        next(row for row in table if (row["panel"], row["model"], row["n_latents"]) == ("reconstruction", "ppca", 8))[
+            "pixels"
+        ]
+    )
+    assert strip[:, :8].tolist() == np.reshape(pixels, (8, 8)).tolist()
+
+
+# -- words follow numbers -----------------------------------------------------------------------------------------
+
+
+def test_captions_change_sides_when_the_numbers_do(store, swapped):
+    def caption(name, of):
+        return FIGURES[name].caption(FIGURES[name].data(of))
+
+    for name, said in (
+        ("error_against_k", "{} sampling has the smallest RMSE"),
+        ("cost_accuracy", "one estimate by {} sampling takes"),
+        ("dimension", "With the most latents {} sampling has the smallest error"),
+        ("log_weights", "{} sampling has the largest effective sample size"),
+    ):
+        plain, other = caption(name, store).lower(), caption(name, swapped).lower()
+        assert said.format("importance").lower() in plain, name
+        assert said.format("uniform").lower() in other, name
+        assert said.format("importance").lower() not in other, name
+
+
+def test_the_gap_and_the_delta_method_are_compared(store):
+    table = [row for row in FIGURES["jensen_gap"].data(store) if row["estimator"] == "importance" and row["k"] <= 4]
+    row = max(table, key=lambda row: row["k"])
+    caption = FIGURES["jensen_gap"].caption
+    for factor, word in ((1.0, "agrees with"), (3.0, "is below"), (0.3, "is above")):
+        fitted = [each | {"delta_gap": -each["bias"] * factor} for each in table]
+        assert f"importance's {words.nats(-row['bias'])}" in caption(fitted)
+        assert word in caption(fitted)
+
+
+def test_more_threads_and_more_memory_are_judged_by_their_numbers(store):
+    module, table = FIGURES["scaling"], FIGURES["scaling"].data(store)
+    assert "The best speed-up is 1.9, with 2 threads" in module.caption(table)
+    assert "within a tenth of the peak" in module.caption(table)
+    slow = [row | {"seconds": row["seconds"] * row["threads"] * 2} for row in table]
+    assert "More threads brought nothing" in module.caption(slow)
+    grown = [row | {"peak_bytes": row["n_samples"] * 64} for row in table]
+    assert "16,384 times the peak" in module.caption(grown)
+
+
+def test_common_streams_are_said_to_help_only_where_they_do(store):
+    module, table = FIGURES["ranking"], FIGURES["ranking"].data(store)
+    assert "errs less often at" in module.caption(table)
+    other = {"common": "independent", "independent": "common"}
+    turned = [row | {"variant": other[row["variant"]]} for row in table]
+    assert "errs more often at" in module.caption(turned)
+    assert "less often" not in module.caption(turned)
+
+
+@pytest.mark.parametrize(
+    "name", ["error_against_k", "jensen_gap", "cost_accuracy", "dimension", "proposal_quality", "log_weights"]
+)
+def test_fewer_than_32_replicates_are_said(name, store, swapped):
+    assert "**Only 8 replicates**" in FIGURES[name].caption(FIGURES[name].data(swapped))
+    assert "**Only" not in FIGURES[name].caption(FIGURES[name].data(store))
+
+
+def test_two_numbers_are_told_apart_only_where_intervals_do_not_overlap():
+    low, high = words.Measured(1.0, 0.9, 1.1), words.Measured(45.0, 40.0, 50.0)
+    assert words.against(low, high, of="that") == "45 times below that"
+    assert words.against(high, low, of="that") == "45 times above that"
+    assert words.against(low, words.Measured(1.3, 1.05, 1.5), of="that").startswith("not to be told apart from that")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (None, "unknown"),
+        (math.nan, "unknown"),
+        (math.inf, "∞"),
+        (-math.inf, "−∞"),
+        (12345.678, "12,346"),
+        (0.00021449, "0.000214"),
+        (9.999, "10.0"),
+        (-0.5, "−0.500"),
+        (1.5e-7, "$1.5\\times 10^{-7}$"),
+        (2e9, "$2\\times 10^{9}$"),
+    ],
+)
+def test_numbers_in_words(value, text):
+    assert words.number(value) == text
+
+
+def test_shares_are_never_rounded_to_nothing_or_to_all():
+    assert words.percent(0.0) == "0%"
+    assert words.percent(1e-9) == "under 0.01%"
+    assert words.percent(1 - 1e-9) == "over 99.99%"
+    assert words.percent(1.0) == "100%"
+
+
+# -- looks --------------------------------------------------------------------------------------------------------
+
+
+def test_every_estimator_differs_in_colour_in_line_and_in_marker():
+    looks = [style.look(name) for name in ("uniform", "prior", "importance")]
+    looks += [style.look("importance", 1), style.look("importance", 2)]
+    assert len({(look.line, look.marker) for look in looks}) == len(looks)
+    assert len({look.color for look in looks[:3]}) == 3
+
+
+def test_text_has_the_contrast_that_small_print_needs():
+    """WCAG 2.1 asks for a contrast of 4.5 against the page; relative luminance as defined there."""
+    for look in [*style.LOOKS.values(), *style.SPARE]:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(look.ink)]
+        luminance = float(np.dot([0.2126, 0.7152, 0.0722], linear))
+        assert 1.05 / (luminance + 0.05) >= 4.5, look
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_labels_are_placed_as_a_least_squares_solver_places_them(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 7))
+    wanted, sizes, low, high = np.sort(rng.uniform(0, 10, n)), rng.uniform(0.5, 2.0, n), -2.0, 14.0
+    centres = np.array(spread(list(wanted), list(sizes), low, high))
+    gaps = (sizes[:-1] + sizes[1:]) / 2
+    assert np.all(np.diff(centres) >= gaps - 1e-9)
+    assert centres[0] - sizes[0] / 2 >= low - 1e-9
+    assert centres[-1] + sizes[-1] / 2 <= high + 1e-9
+    limits = [{"type": "ineq", "fun": lambda c: np.diff(c) - gaps}] if n > 1 else []
+    limits += [{"type": "ineq", "fun": lambda c: [c[0] - sizes[0] / 2 - low, high - c[-1] - sizes[-1] / 2]}]
+    found = optimize.minimize(
+        lambda c: np.sum((c - wanted) ** 2),
+        low + np.cumsum(sizes),
+        constraints=limits,
+        method="SLSQP",
+        options={"ftol": 1e-14},
+    )
+    assert np.sum((centres - wanted) ** 2) <= found.fun + 1e-6
+
+
+def test_series_are_named_by_the_settings_that_tell_them_apart():
+    rows = [
+        {"estimator": "importance", "estimator_options": {"widen": widen, "scale": 1.0}, "k": 1} for widen in (1.3, 2.0)
+    ]
+    assert [one.name for one in s.by_estimator(rows, "k")] == ["importance\n(widen 1.3)", "importance\n(widen 2)"]
+    assert [one.name for one in s.by_estimator(rows[:1], "k")] == ["importance"]
