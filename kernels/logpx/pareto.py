@@ -52,6 +52,8 @@ def pareto_k(top: np.ndarray, n_samples: int, tail: int = MAX_TAIL) -> tuple[flo
     with np.errstate(under="ignore"):
         excess = np.exp(top[:length] - top[0]) - np.exp(top[length] - top[0])
     excess = excess[::-1]
+    if top[0] - top[length] < 1e-9:
+        return None, "constant weights: the largest are equal to rounding, and there is no tail to fit"
     if not excess[0] > 0.0:
         return None, "ties: tail weights equal to the cut-off"
     if excess[0] == excess[-1]:

@@ -42,8 +42,9 @@ def test_threshold_rises_to_0_7():
 @pytest.mark.parametrize(
     ("log_weights", "reason"),
     [
-        (np.zeros(1000), "ties"),
-        (np.repeat([0.0, -5.0], [300, 700]), "ties"),
+        (np.zeros(1000), "constant"),
+        (np.random.default_rng(0).normal(-50.0, 1e-14, 1000), "constant"),
+        (np.repeat([0.0, -5.0], [300, 700]), "constant"),
         (np.concatenate([np.zeros(10), np.full(990, -np.inf)]), "not zero"),
         (np.zeros(10), "tail of 2"),
         (np.concatenate([[5.0, 4.0, 3.0], np.zeros(997)]), "ties"),
