@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import logpx
+from logpx.engine import CHUNK
 from logpx_bench import data, ledger
 from logpx_bench.estimators import divergence, make_proposal
 from logpx_bench.experiments.base import Cell, Kind, Record
@@ -121,9 +122,12 @@ def call(
 
 
 def warm_up(cell: Cell, model: Any, x: NDArray[np.float64], proposal: Any, threads: int | None) -> float:
-    """Compile or load everything that a run needs, by a small one; seconds it took, all of them."""
+    """Compile or load everything that a run needs, by a small one; seconds it took, all of them.
+
+    A run of several chunks also merges them, by functions of their own: its warm-up has two.
+    """
     clock = ledger.Clock()
-    call(cell, model, x, proposal, WARM_UP, 1, cell.seed, threads)
+    call(cell, model, x, proposal, WARM_UP if cell.n_samples <= CHUNK else 2 * CHUNK, 1, cell.seed, threads)
     return clock.wall()
 
 
