@@ -111,7 +111,8 @@ def estimate(
     )  # fmt: skip
     problem.points.check_index(last)
     run = engine.Run(problem, last, threads, executor)
-    with _progress(progress, problem.n_streams * last, problem.model_name) as report:
+    whole = problem.n_streams * last if target_std_error is None else None
+    with _progress(progress, whole, problem.model_name) as report:
         for n in [last] if target_std_error is None else engine.rounds(min(_FIRST_ROUND, last), last):
             run.advance(n, report)
             made = _read(run, bias_floor, common, target_std_error, seed)
@@ -146,7 +147,7 @@ def _read(run, bias_floor, common, target, seed):
 
 @contextlib.contextmanager
 def _progress(shown, total, label):
-    """A function to report finished samples to; it draws a bar if one is wanted."""
+    """A function to report finished samples to; it draws a bar if one is wanted, without an end if total is None."""
     if not shown:
         yield lambda n: None
         return
