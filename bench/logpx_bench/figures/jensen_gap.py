@@ -123,7 +123,7 @@ def _words_of(each: s.Series) -> str:
     first, last = each.rows[0], each.rows[-1]
     close = next((row["k"] for row in each.rows if SIGMAS * row["bias_std_error"] - row["bias"] < SMALL), None)
     if close:
-        reach = f"surely under {SMALL:g} nats from $k$ = {words.power(close)}"
+        reach = f"under {SMALL:g} nats, error bar included, from $k$ = {words.power(close)}"
     elif resolved(last):
         reach = f"still {words.nats(-last['bias'])} at $k$ = {words.power(last['k'])}"
     else:

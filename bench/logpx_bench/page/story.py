@@ -140,7 +140,7 @@ def uniform(facts: Facts) -> list[Block]:
         ),
         Equation(
             r"p(x) = |\mathcal{Z}| \; \mathbb{E}_{z \sim \mathcal{U}(\mathcal{Z})} [\, p(x, z) \,] "
-            r"\approx \frac{|\mathcal{Z}|}{k} \sum_{j=1}^{k} p(x, z_j)"
+            r"\approx \dfrac{|\mathcal{Z}|}{k} \sum_{j=1}^{k} p(x, z_j)"
         ),
         Paragraph(
             "For a continuous $z$ the set becomes a box and $|\\mathcal{Z}|$ its volume. A box leaves out the tails "
@@ -165,8 +165,8 @@ def importance(facts: Facts) -> list[Block]:
             "multiply and divide by it, and the integral is again an average, now under $q$:"
         ),
         Equation(
-            r"p(x) = \int q(z) \, \frac{p(x, z)}{q(z)} \, dz = \mathbb{E}_{z \sim q} [\, w \,], \qquad "
-            r"w = \frac{p(x, z)}{q(z)}, \qquad \hat p_k(x) = \frac{1}{k} \sum_{j=1}^{k} w_j"
+            r"p(x) = \int q(z) \, \dfrac{p(x, z)}{q(z)} \, dz = \mathbb{E}_{z \sim q} [\, w \,], \qquad "
+            r"w = \dfrac{p(x, z)}{q(z)}, \qquad \hat p_k(x) = \dfrac{1}{k} \sum_{j=1}^{k} w_j"
         ),
         Paragraph(
             "The uniform distribution and the prior $p(z)$ are two choices of $q$; neither goes where $x$ points. A "
@@ -190,8 +190,8 @@ def logarithm(facts: Facts) -> list[Block]:
             "low loses more in the log than one that comes out too high by as much gains. By Jensen's inequality"
         ),
         Equation(
-            r"\mathbb{E}[L_k] = \mathbb{E} \left[ \log \frac{1}{k} \sum_{j=1}^{k} w_j \right] \leq "
-            r"\log \mathbb{E} \left[ \frac{1}{k} \sum_{j=1}^{k} w_j \right] = \log p(x)"
+            r"\mathbb{E}[L_k] = \mathbb{E} \left[ \log \dfrac{1}{k} \sum_{j=1}^{k} w_j \right] \leq "
+            r"\log \mathbb{E} \left[ \dfrac{1}{k} \sum_{j=1}^{k} w_j \right] = \log p(x)"
         ),
         Paragraph(
             "and the two are equal only where the weights do not vary. At $k$ = 1 the left side is "
@@ -208,13 +208,13 @@ def logarithm(facts: Facts) -> list[Block]:
             "\\approx \\epsilon - \\epsilon^2/2$. Taking the mean (this is the delta method):"
         ),
         Equation(
-            r"\mathbb{E}[L_k] = \log p(x) - \frac{\mathrm{Var}(w)}{2 k \, p(x)^2} + O(k^{-2}) "
-            r"= \log p(x) - \frac{\chi^2}{2k} + O(k^{-2})"
+            r"\mathbb{E}[L_k] = \log p(x) - \dfrac{\mathrm{Var}(w)}{2 k \, p(x)^2} + O(k^{-2}) "
+            r"= \log p(x) - \dfrac{\chi^2}{2k} + O(k^{-2})"
         ),
         Paragraph(
             "where $\\chi^2$ is that of the posterior from $q$. The bias is downward, falls as $1/k$, and its size "
-            "is set by how unequal the weights are. While $k$ is below $\\chi^2$ the expansion says nothing yet and "
-            "the gap closes more slowly."
+            "is set by how unequal the weights are. While $k$ is below $\\chi^2$ the expansion says nothing yet: "
+            "there the gap has to be measured."
         ),
         figure(facts, "jensen_gap"),
     ]
@@ -284,8 +284,8 @@ def comparing(facts: Facts) -> list[Block]:
             "images, and can be made to cancel in part by giving both models the same random numbers. The gaps do "
             "neither. They depend on how well each model's posterior happens to fit its proposal, so at a small $k$, "
             "and above all with the ELBO, a comparison rewards the model whose posterior is easier to approximate, "
-            "whether or not it explains the data better. Where it does, more test images only make the wrong answer "
-            "more certain. " + findings.gaps_sentence(facts)
+            "whether or not it explains the data better. Where the gaps outweigh the true difference, more test images "
+            "only make the wrong answer more certain. " + findings.gaps_sentence(facts)
         ),
         *findings.paragraphs(findings.ranking_sentence(facts), findings.difference_sentence(facts)),
         figure(facts, "ranking"),
