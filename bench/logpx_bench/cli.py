@@ -23,6 +23,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from logpx.points import PointSet
     from logpx_bench.runner import Planned
 
 app = typer.Typer(
@@ -148,7 +149,7 @@ def list_() -> None:
             "data": DATA,
             "estimators": {name: _with_options(one.summary, one.options) for name, one in ESTIMATORS.items()},
             "proposals": {name: _first_line(one.__doc__) for name, one in PROPOSALS.items()},
-            "point sets": {name: _point_set(name) for name in POINTS},
+            "point sets": {name: _point_set(one) for name, one in POINTS.items()},
             "kinds of experiment": {name: kind.summary for name, kind in KINDS.items()},
             "suites": {path.stem: suites.load(path).title for path in suites.available()},
             "figures": {name: one.TITLE for name, one in FIGURES.items()},
@@ -172,8 +173,9 @@ def _first_line(text: str | None) -> str:
     return (text or "").strip().partition("\n")[0].rstrip(".")
 
 
-def _point_set(name: str) -> str:
-    return {"independent": "independent draws, each computed from its index (Philox4x32-10)"}.get(name, name)
+def _point_set(points: "PointSet") -> str:
+    kind = "independent samples" if points.iid else "evenly spread samples; the error comes from replicates"
+    return f"{kind}, each computed from its index"
 
 
 @app.command()

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from logpx.points import REGISTRY
 from logpx_bench.data import DATA, MODELS
 from logpx_bench.errors import SuiteError
 from logpx_bench.estimators import ESTIMATORS
@@ -34,8 +35,9 @@ from logpx_bench.options import check, choose, fail, sweep
 MAX_SAMPLES = 2**62
 #: Suites that come with the source tree.
 FOLDER = Path(__file__).resolve().parent.parent / "suites"
-#: Names of the point sets and precisions that a suite may ask for.
-POINTS = ("independent",)
+#: Point sets a suite may ask for: the kinds of experiment read levels, which only independent weights have.
+POINTS = tuple(name for name, points in REGISTRY.items() if points.iid)
+#: Precisions a suite may ask for.
 DTYPES = ("float64", "float32")
 
 
