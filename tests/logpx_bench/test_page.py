@@ -157,13 +157,13 @@ def test_the_table_of_results_is_the_summary(path):
     results = next(grid for grid in grids if "RMSE" in grid.header)
     assert len(results.rows) == 3 * 4  # three estimators at k = 1, 16, 256 and 1024
     for row in errors:
-        found = [line for line in results.rows if line[1] == row["estimator"] and line[2] == words.power(row["k"])]
+        found = [line for line in results.rows if line[0] == row["estimator"] and line[1] == words.power(row["k"])]
         shown = row["k"] in (1, 16, 256, 1024)
         assert len(found) == shown
         if shown:
-            assert found[0][5] == words.number(row["rmse"])
-            assert found[0][6] == f"{words.number(row['rmse_low'])} to {words.number(row['rmse_high'])}"
-            assert found[0][9] == words.seconds(row["seconds_at_k"])
+            assert found[0][4] == words.number(row["rmse"])
+            assert found[0][5] == f"{words.number(row['rmse_low'])} to {words.number(row['rmse_high'])}"
+            assert found[0][8] == words.seconds(row["seconds_at_k"])
 
 
 def test_other_numbers_give_another_story(path, tmp_path, stubs):

@@ -30,9 +30,10 @@ pre { background: #f3f3f3; padding: .8rem 1rem; overflow-x: auto; font-size: .9r
 pre code { padding: 0; }
 .scroll { overflow-x: auto; margin: 1.4rem 0; }
 table { border-collapse: collapse; font-size: .82rem; line-height: 1.35; font-variant-numeric: tabular-nums; }
-th, td { padding: .28rem .6rem; border-bottom: 1px solid #e4e4e4; text-align: right; vertical-align: top; }
+th, td { padding: .28rem .6rem; border-bottom: 1px solid #e4e4e4; text-align: right; white-space: nowrap; }
 th { border-bottom: 2px solid #888; vertical-align: bottom; }
 .left { text-align: left; }
+caption { white-space: normal; }
 caption { caption-side: bottom; text-align: left; color: #444; padding-top: .5rem; }
 .note { background: #fdf3e1; border-left: 4px solid #e69f00; padding: .6rem 1rem; font-size: .92rem; }
 a { color: #005a8c; }

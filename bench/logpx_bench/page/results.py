@@ -26,23 +26,25 @@ def share(cell: s.Row) -> float | None:
 
 
 def results(facts: Facts) -> list[Block]:
-    """Every estimator at some k: bias, spread, RMSE, ESS, k̂, seconds; for every model and image of the experiment."""
-    rows = []
+    """Every estimator at some k: bias, spread, RMSE, ESS, k̂, seconds; a table for each model and image."""
     cases = list(dict.fromkeys((row["model"], row["n_latents"], row["row"]) for row in facts.errors))
+    if not cases:
+        return [Paragraph("The store has no errors against $k$.")]
+    header = ("estimator", "$k$", "bias", "sd", "RMSE", "95% interval", "ESS", "$\\hat k$", "time")
+    notes = (
+        "Nats, except ESS (samples), Pareto $\\hat k$ (of the whole run of each estimator) and time (of one estimate, "
+        "compilation apart). Bias ± its standard error; the interval of RMSE is a bootstrap over replicates. "
+        f"{s.replicates(facts.errors)} The same at every $k$: [results.csv](data/results.csv)."
+    )
+    grids: list[Block] = []
     for case in cases:
         own = [row for row in facts.errors if (row["model"], row["n_latents"], row["row"]) == case]
+        rows = []
         for each in s.by_estimator(own, "k"):
-            cell = facts.cell(each)
-            rows += [(s.case_name(own[0]), s.one_line(each), *_result(row, cell)) for row in chosen(each.rows)]
-    if not rows:
-        return [Paragraph("The store has no errors against $k$.")]
-    header = ("model and image", "estimator", "$k$", "bias", "sd", "RMSE", "95% interval", "ESS", "$\\hat k$", "time")
-    caption = (
-        "Nats, except ESS (samples), Pareto $\\hat k$ (of the whole run of each estimator) and time (of one "
-        "estimate, compilation apart). Bias ± its standard error; the interval of RMSE is a bootstrap over "
-        f"replicates. {s.replicates(facts.errors)} The same at every $k$: [results.csv](data/results.csv)."
-    )
-    return [Grid(caption, header, tuple(rows), n_left=2)]
+            rows += [(s.one_line(each), *_result(row, facts.cell(each))) for row in chosen(each.rows)]
+        exact = f"exact $\\log p(x)$ = {words.fixed(own[0]['exact'], 3)}"
+        grids.append(Grid(f"{s.case_name(own[0])}, {exact}.", header, tuple(rows)))
+    return [*grids, Paragraph(notes)]
 
 
 def _result(row: s.Row, cell: s.Row) -> tuple[str, ...]:
