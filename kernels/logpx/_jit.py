@@ -35,6 +35,7 @@ from pathlib import Path
 import llvmlite
 import llvmlite.binding
 import numba
+import numpy as np
 from numba import types
 
 DISABLED = bool(numba.config.DISABLE_JIT)
@@ -134,6 +135,8 @@ def inner(function):
 
 
 def _njit(function, cache):
+    if DISABLED:  # machine code does not warn of inf − inf; NumPy's scalars would
+        return np.errstate(all="ignore")(function)
     options = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "boundscheck": False}
     if not cache:
         return numba.njit(**options)(function)
@@ -208,6 +211,11 @@ def compile_kernel(dispatcher, dtype="float64"):
     if not DISABLED:
         dispatcher.compile(signature(dispatcher.kind, dtype).args)
     return time.perf_counter() - start
+
+
+def compile_now(*functions):
+    """Compile `compiled` functions, or load them from the cache; seconds spent."""
+    return sum(function.compile() for function in functions if not DISABLED)
 
 
 def function_type(kind, dtype="float64"):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from logpx import driver, groups, nodes, pareto
-from logpx._jit import BLOCK, compile_kernel
+from logpx._jit import BLOCK, compile_kernel, compile_now
 from logpx.errors import InputError, NonFiniteWeightError
 from logpx.ladder import Ladder
 from logpx.points.base import PointSet
@@ -70,7 +70,7 @@ class Problem:
         """Compile what is not compiled yet; seconds spent."""
         seconds = compile_kernel(self.points_kernel, self.dtype)
         seconds += compile_kernel(self.proposal_kernel, self.dtype) + compile_kernel(self.log_joint, self.dtype)
-        return seconds + getattr(driver.run_streams[self.dtype], "compile", lambda: 0.0)()
+        return seconds + compile_now(driver.run_streams[self.dtype], *nodes.COMPILED)
 
 
 def batches(n_streams: int, count: int) -> list[range]:
@@ -97,14 +97,13 @@ class Piece:
         self.groups = groups.empty((n,), len(problem.group_sizes))
         n_top, failed = np.zeros(n, dtype=np.int64), np.zeros(2, dtype=np.int64)
         own = slice(streams.start, streams.stop)
-        with np.errstate(all="ignore"):
-            bad = driver.run_streams[problem.dtype](
-                problem.points_kernel, problem.proposal_kernel, problem.log_joint,
-                problem.states[own], problem.n_base, problem.lams, problem.lam_of[own], problem.proposal_dims,
-                problem.theta, problem.model_dims, problem.x, problem.x_of[own], problem.n_latents,
-                np.uint64(start), count, self.moments, self.heads, self.raw, self.top, n_top,
-                problem.group_sizes, self.groups, failed,
-            )  # fmt: skip
+        bad = driver.run_streams[problem.dtype](
+            problem.points_kernel, problem.proposal_kernel, problem.log_joint,
+            problem.states[own], problem.n_base, problem.lams, problem.lam_of[own], problem.proposal_dims,
+            problem.theta, problem.model_dims, problem.x, problem.x_of[own], problem.n_latents,
+            np.uint64(start), count, self.moments, self.heads, self.raw, self.top, n_top,
+            problem.group_sizes, self.groups, failed,
+        )  # fmt: skip
         if bad:
             raise bad_weight(problem, streams.start + int(failed[0]), start + int(failed[1]))
 
@@ -120,12 +119,11 @@ def replay(problem: Problem, stream: int, start: int, stop: int) -> tuple[np.nda
     first = start - start % BLOCK
     z = np.empty((stop - first, problem.n_latents), dtype=problem.x.dtype)
     logs = np.empty(stop - first)
-    with np.errstate(all="ignore"):
-        driver.replay_stream[problem.dtype](
-            problem.points_kernel, problem.proposal_kernel, problem.log_joint, problem.states[stream], problem.n_base,
-            problem.lams[problem.lam_of[stream]], problem.proposal_dims, problem.theta, problem.model_dims,
-            problem.x[problem.x_of[stream]], np.uint64(first), z, logs,
-        )  # fmt: skip
+    driver.replay_stream[problem.dtype](
+        problem.points_kernel, problem.proposal_kernel, problem.log_joint, problem.states[stream], problem.n_base,
+        problem.lams[problem.lam_of[stream]], problem.proposal_dims, problem.theta, problem.model_dims,
+        problem.x[problem.x_of[stream]], np.uint64(first), z, logs,
+    )  # fmt: skip
     return z[start - first :], logs[start - first :]
 
 
@@ -161,12 +159,22 @@ def _executor(given, threads):
                 raise
 
 
+def kept_weights(n_samples: int, n_replicates: int) -> int:
+    """How many of its largest weights each stream keeps for the Pareto k̂ of all replicates together.
+
+    The pooled tail has tail_length(n·R) weights. A stream's share of them is that over R on average; twice its own
+    tail is four times the share or more for R > 3, so that no stream can be expected to lack any.
+    """
+    pooled = pareto.tail_length(n_samples * n_replicates)
+    return min(pooled, 2 * pareto.tail_length(n_samples) + 16) + 1
+
+
 class Run:
     """Streams in progress: ladders by batch, which `advance` carries from one sample count to a larger one."""
 
     def __init__(self, problem: Problem, n_samples: int, threads: int, executor: Any = None):
         self.problem, self.threads, self.executor = problem, threads, executor
-        self.keep = pareto.tail_length(n_samples * problem.shape[0]) + 1
+        self.keep = kept_weights(n_samples, problem.shape[0])
         self.batches = batches(problem.n_streams, min(n_samples, CHUNK))
         self.ladders = [Ladder((len(batch),), iid=problem.points.iid, tail=self.keep - 1) for batch in self.batches]
         self.group_parts: dict[tuple[int, int], np.ndarray] = {}
@@ -201,7 +209,8 @@ class Run:
 
     def summary(self) -> Summary:
         """All streams' readings, shape (n_replicates, *rows)."""
-        return concatenated([ladder.summary() for ladder in self.ladders]).reshaped(self.problem.shape)
+        whole = concatenated([ladder.summary() for ladder in self.ladders]).reshaped(self.problem.shape)
+        return whole._replace(tail=pareto.MAX_TAIL)
 
     def ladder(self) -> Ladder:
         """One ladder over all streams, its shape (*rows,) for one replicate and (n_replicates, *rows) for more."""

@@ -119,3 +119,7 @@ def forest(logs: np.ndarray) -> list[Node]:
     moments, heads = layout(streams, n_blocks)
     _forest(np.ascontiguousarray(logs), moments, heads, max(n_blocks.bit_length(), 1))
     return unpack(n_blocks, moments, heads)
+
+
+#: What a run calls: compiled before its clock starts.
+COMPILED = (_merge, _add, _tree)
