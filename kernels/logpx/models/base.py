@@ -16,6 +16,9 @@ from numpy.typing import ArrayLike
 from logpx.errors import InputError
 from logpx.proposals.base import Floats, Integers, Proposal, as_floats, set_fields, whole
 
+#: How much wider than the posterior a default proposal is at least, so that weights vary and tails are covered.
+DEFAULT_WIDEN = 1.3
+
 
 @runtime_checkable
 class LatentModel(Protocol):

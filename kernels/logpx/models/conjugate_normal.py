@@ -23,7 +23,7 @@ from scipy import special
 
 from logpx import _jit
 from logpx.errors import InputError
-from logpx.models.base import check_x, positive, rows_or_one
+from logpx.models.base import DEFAULT_WIDEN, check_x, positive, rows_or_one
 from logpx.models.linear_gaussian import cube, tails
 from logpx.proposals import Gaussian, Uniform
 from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields, two_parts, whole
@@ -139,7 +139,7 @@ class ConjugateNormal:
         the weights have infinite variance.
         """
         rows, batched = check_x(x, self.n_observed)
-        factor = 1.3 if widen is None else float(positive("widen", widen, (0,)))
+        factor = DEFAULT_WIDEN if widen is None else float(positive("widen", widen, (0,)))
         means, precision = self._posterior(rows)
         return Gaussian.diagonal(rows_or_one(means[:, None], batched), [factor * precision**-0.5])
 

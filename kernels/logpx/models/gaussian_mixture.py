@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from logpx import _jit
 from logpx.errors import InputError
-from logpx.models.base import check_fit_data, check_x, positive, rows_or_one
+from logpx.models.base import DEFAULT_WIDEN, check_fit_data, check_x, positive, rows_or_one
 from logpx.proposals import Categorical, Uniform
 from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields, whole
 
@@ -164,7 +164,7 @@ class GaussianMixture:
         `widen` is 1.3 by default. Every state keeps at least 0.05/K, so that no weight is above 20 K p(x).
         """
         rows, batched = check_x(x, self.n_observed)
-        factor = 1.3 if widen is None else float(positive("widen", widen, (0,)))
+        factor = DEFAULT_WIDEN if widen is None else float(positive("widen", widen, (0,)))
         values = self._log_joints(rows)
         shares = np.exp((values - values.max(axis=1, keepdims=True)) / factor)
         flat = 0.95 * shares / shares.sum(axis=1, keepdims=True) + 0.05 / self.n_states

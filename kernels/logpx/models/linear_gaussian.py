@@ -28,7 +28,7 @@ from scipy import linalg, optimize, special
 
 from logpx import _jit
 from logpx.errors import InputError
-from logpx.models.base import check_x, positive, rows_or_one
+from logpx.models.base import DEFAULT_WIDEN, check_x, positive, rows_or_one
 from logpx.proposals import Gaussian, Uniform
 from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields, two_parts, whole
 
@@ -242,20 +242,21 @@ class LinearGaussian(abc.ABC):
         ----------
         x : array, (p,) or (n, p)
         widen : float, optional
-            None gives `best_widen()`, for which the log weights have the least variance: it is always finite.
-            Too small a `widen` may give weights of infinite variance (see `logpx.proposals.divergences.chi2`).
+            None gives 1.3, or `best_widen()` where that is larger: the variance of the weights is then finite, and
+            never so near zero that there is nothing to estimate (rotated loadings may still leave the posterior
+            nearly uncorrelated, and mean field nearly exact). Too small a `widen` may give weights of infinite
+            variance (see `logpx.proposals.divergences.chi2`).
         """
         rows, batched = check_x(x, self.n_observed)
-        factor = self.best_widen() if widen is None else float(positive("widen", widen, (0,)))
+        factor = max(DEFAULT_WIDEN, self.best_widen()) if widen is None else float(positive("widen", widen, (0,)))
         scale = factor / np.sqrt(np.diagonal(self._precision))
         return Gaussian.diagonal(rows_or_one(self._posterior_means(rows), batched), scale)
 
     def best_widen(self) -> float:
-        """The `widen` that minimises E_q[w²]; 1.3 where mean field is the posterior itself, so that weights vary.
+        """The `widen` that minimises E_q[w²]: 1 where mean field is the posterior itself, otherwise more.
 
         With s the eigenvalues of the posterior precision scaled to a unit diagonal and t = 1/widen², E_q[w²]/p(x)² is
-        Π s/√(t (2s − t)), finite for 0 < t < 2 min s. Its minimum solves Σ t/(2s − t) = d. Where even that
-        minimum leaves χ² under 1e-3 (one latent; loadings with orthogonal columns), the answer is 1.3.
+        Π s/√(t (2s − t)), finite for 0 < t < 2 min s. Its minimum solves Σ t/(2s − t) = d.
         """
         root = np.sqrt(np.diagonal(self._precision))
         spectrum = np.linalg.eigvalsh(self._precision / np.outer(root, root))
@@ -264,9 +265,7 @@ class LinearGaussian(abc.ABC):
         def slope(t: float) -> float:
             return float((t / (2 * spectrum - t)).sum() - len(spectrum))
 
-        t = optimize.brentq(slope, top * 1e-9, top * (1 - 1e-12), xtol=1e-15)
-        log_moment = float(np.log(spectrum).sum() - 0.5 * np.log(t * (2 * spectrum - t)).sum())
-        return 1.3 if log_moment < 1e-3 else float(t**-0.5)
+        return float(optimize.brentq(slope, top * 1e-9, top * (1 - 1e-12), xtol=1e-15) ** -0.5)
 
     def _posterior_marginals(self, x: ArrayLike) -> tuple[Floats, Floats, bool]:
         rows, batched = check_x(x, self.n_observed)

@@ -109,7 +109,7 @@ def test_best_widen_is_the_least_variance(kind, p, d):
     model = make(kind, p, d)
     x = model.sample(1, 1)[0]
     posterior, best = model.posterior(x), model.best_widen()
-    least = chi2(posterior, model.default_proposal(x))
+    least = chi2(posterior, model.default_proposal(x, best))
     assert np.isfinite(least)
     assert chi2(posterior, model.default_proposal(x, 0.5 * best)) == np.inf
 
@@ -131,8 +131,15 @@ def test_default_proposal_is_mean_field_with_the_posteriors_mean(kind):
     assert q.form == "diagonal"
 
 
-def test_one_latent_is_widened_so_that_weights_vary():
-    assert make(PPCA, 5, 1).best_widen() == 1.3
+@pytest.mark.parametrize("d", [1, 2, 16])
+def test_the_default_is_wide_enough_that_weights_vary_with_a_finite_variance(d):
+    model = make(PPCA, 64, d)
+    x = model.sample(1, 1)[0]
+    posterior, q = model.posterior(x), model.default_proposal(x)
+    factor = max(1.3, model.best_widen())
+    precision = np.linalg.inv(posterior.cholesky @ posterior.cholesky.T)
+    np.testing.assert_allclose(q.scale, factor / np.sqrt(np.diag(precision)), rtol=1e-10)
+    assert 0.09 < chi2(posterior, q) < np.inf
 
 
 def test_rotation_keeps_the_marginal_and_makes_the_precision_non_diagonal():
@@ -146,7 +153,7 @@ def test_rotation_keeps_the_marginal_and_makes_the_precision_non_diagonal():
             correlation = covariance / np.outer(root, root) - np.eye(4)
             assert (np.abs(correlation).max() < 1e-6) == diagonal
         assert np.abs(correlation).max() > 0.05
-        assert straight.best_widen() == 1.3
+        np.testing.assert_allclose(straight.best_widen(), 1.0, rtol=1e-6)
         np.testing.assert_allclose(kind.fit(X, 4).weights, turned.weights)
 
 
