@@ -26,7 +26,7 @@ from logpx.points.base import PointSet
 from logpx.totals import Summary, concatenated
 
 #: Samples in a chunk, a power of two: the unit of scheduling. Part of what fixes the bits.
-CHUNK = 1 << 22
+CHUNK = 1 << 20
 #: Samples that a task should have at least, where streams are short.
 TASK = 1 << 20
 

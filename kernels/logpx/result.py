@@ -239,8 +239,8 @@ class Estimate:
             share = f" for {int(np.sum(values > limit))} of {values.size} rows" if values.ndim else ""
             said.append(
                 f"Pareto k̂ = {high:.2f} is above {limit:.2f}{share}: the weights' tail is too heavy for {n} samples; "
-                "neither the estimate nor its standard error can be trusted. Use a proposal nearer the posterior and with "
-                "tails no lighter, or more samples"
+                "neither the estimate nor its standard error can be trusted. Use a proposal nearer the posterior and "
+                "with tails no lighter, or more samples"
             )
         low = float(np.min(self.ess))
         if n >= 100 and low < 0.001 * n and low < 400:

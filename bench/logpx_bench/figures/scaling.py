@@ -6,9 +6,11 @@ read in blocks costs time in proportion to k and memory that does not grow with 
 
 from __future__ import annotations
 
+import math
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from logpx_bench import summary
 from logpx_bench.figures import series as s
@@ -64,7 +66,10 @@ def draw(table: s.Table) -> Figure:
         series = against_k(table)
         _line_panel(time, series, "seconds", 1.0)
         time.set_yscale("log")
+        low, high = time.get_ylim()
+        time.set_ylim(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)))
         time.yaxis.set_major_locator(LogLocator(base=10, numticks=8))
+        time.yaxis.set_minor_formatter(NullFormatter())
         time.set_title("seconds")
         _line_panel(memory, series, "peak_bytes", 1e-6)
         memory.set_ylim(0, max((row["peak_bytes"] or 0) for row in table) * 1.25e-6 or 1.0)
@@ -94,7 +99,8 @@ def _threads(axes: Axes, table: s.Table) -> None:
     most = max(row["threads"] for each in series for row in each.rows)
     look = LOOKS["theory"]
     axes.plot([1, most], [1, most], color=look.color, linestyle=look.line, linewidth=1.1)
-    axes.text(most, most, "ideal ", ha="right", va="center", fontsize=9, color=look.ink)
+    middle = (1 + most) / 2
+    axes.text(middle, middle, "ideal  ", ha="right", va="bottom", fontsize=9, color=look.ink)
     for each in series:
         how: Style = {"color": each.look.color, "linestyle": each.look.line, "marker": each.look.marker}
         axes.plot(*zip(*speedups(each), strict=True), **how)
