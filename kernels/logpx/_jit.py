@@ -46,6 +46,7 @@ BLOCK = 1024
 _SCALARS = {"float64": types.float64, "float32": types.float32}
 
 
+@functools.cache
 def signature(kind, dtype="float64"):
     """The Numba signature of a kernel of this kind: "points", "proposal" or "log_joint".
 
@@ -156,6 +157,7 @@ def kernel(kind, *, dtypes=("float64",), cache=True):
         dispatcher = _njit(function, cache)
         dispatcher.kind = kind
         dispatcher.dtypes = tuple(dtypes)
+        dispatcher.ready = set()
         return dispatcher
 
     return decorate
@@ -208,8 +210,9 @@ class _OnFirstCall:
 def compile_kernel(dispatcher, dtype="float64"):
     """Compile a kernel at the driver's signature, or load it from the cache; seconds spent."""
     start = time.perf_counter()
-    if not DISABLED:
+    if not DISABLED and dtype not in dispatcher.ready:
         dispatcher.compile(signature(dispatcher.kind, dtype).args)
+        dispatcher.ready.add(dtype)
     return time.perf_counter() - start
 
 

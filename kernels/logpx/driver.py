@@ -82,7 +82,7 @@ def run_streams(
     stack_moments = np.zeros((STACK, dyadic.N_FAMILIES, 3, MAX_LEVELS))
     stack_heads = np.zeros((STACK, 4))
     capacity = top_out.shape[1]
-    top = np.empty(2 * capacity)
+    top = np.empty((3, 2 * capacity + dyadic.STRIDE))
     top_state = np.zeros(2)
     n_blocks = count // BLOCK
     for stream in range(states.shape[0]):
@@ -109,7 +109,7 @@ def run_streams(
                 raw_out[stream, :] = logs[:n]
         dyadic.copy_nodes(n_blocks, stack_moments, stack_heads, moments_out[stream], heads_out[stream])
         n_top[stream] = dyadic.settle_largest(top, top_state, capacity)
-        top_out[stream, : n_top[stream]] = top[: n_top[stream]]
+        top_out[stream, : n_top[stream]] = top[0, : n_top[stream]]
     return 0
 
 

@@ -31,6 +31,8 @@ L, GAP, R1, R2 = range(4)
 N_FAMILIES = 4
 LOG_MEAN, REL_M2, HEAD_GAP, N_NEG_INF = range(4)
 
+#: Weights that `keep_largest` appends between two looks at the room left.
+STRIDE = 32
 #: Scratch rows that `block_tree` needs, each of the block's length.
 N_SCRATCH = 10
 
@@ -340,7 +342,11 @@ def copy_nodes(n_blocks, stack_moments, stack_heads, moments_out, heads_out):
 
 @inner
 def keep_largest(logs, n, top, state, capacity):
-    """Offer logs[:n] to the running list of the `capacity` largest: top (2·capacity,), state = (count, threshold)."""
+    """Offer logs[:n] to the running list of the `capacity` largest.
+
+    top (3, ≥ 2·capacity + STRIDE): the list and two rows of scratch; state = (count, threshold). Values are
+    appended without a branch, a stride at a time, and the list is cut back when it is full.
+    """
     threshold = state[1]
     above = 0
     for i in range(n):
@@ -348,15 +354,14 @@ def keep_largest(logs, n, top, state, capacity):
     if above == 0:
         return
     count = int(state[0])
-    for i in range(n):
-        if logs[i] > threshold:
-            if count == top.size:
-                threshold = _shrink(top, count, capacity)
-                count = capacity
-                if not logs[i] > threshold:
-                    continue
-            top[count] = logs[i]
-            count += 1
+    values = top[0]
+    for begin in range(0, n, STRIDE):
+        if count + STRIDE > values.size:
+            threshold = _shrink(top, count, capacity)
+            count = capacity
+        for i in range(begin, min(begin + STRIDE, n)):
+            values[count] = logs[i]
+            count += 1 if logs[i] > threshold else 0
     state[0] = count
     state[1] = threshold
 
@@ -374,24 +379,40 @@ def settle_largest(top, state, capacity):
 
 @inner
 def _shrink(top, count, capacity):
-    """Move the `capacity` largest of top[:count] to the front, by Hoare's selection; the smallest of them."""
-    low, high, last = 0, count - 1, capacity - 1
-    while low < high:
-        pivot = top[(low + high) >> 1]
-        i, j = low, high
-        while i <= j:
-            while top[i] > pivot:
-                i += 1
-            while top[j] < pivot:
-                j -= 1
-            if i <= j:
-                top[i], top[j] = top[j], top[i]
-                i += 1
-                j -= 1
-        if last <= j:
-            high = j
-        elif last >= i:
-            low = i
-        else:
-            break
-    return top[last]
+    """Move the `capacity` largest of top[0, :count] to its front, selecting without branches; the smallest of them."""
+    values, above, below = top[0], top[1], top[2]
+    kept, wanted, size = 0, capacity, count
+    while True:
+        pivot = _middle(values[kept], values[kept + (size >> 1)], values[kept + size - 1])
+        n_above, n_below = 0, 0
+        for i in range(kept, kept + size):
+            value = values[i]
+            above[n_above] = value
+            n_above += 1 if value > pivot else 0
+            below[n_below] = value
+            n_below += 1 if value < pivot else 0
+        if n_above >= wanted:  # all of them lie above: go on among those
+            values[kept : kept + n_above] = above[:n_above]
+            size = n_above
+            if n_above == wanted:
+                break
+            continue
+        n_equal = min(size - n_above - n_below, wanted - n_above)
+        values[kept : kept + n_above] = above[:n_above]
+        for i in range(kept + n_above, kept + n_above + n_equal):
+            values[i] = pivot
+        kept += n_above + n_equal
+        wanted -= n_above + n_equal
+        if wanted == 0:
+            return pivot
+        values[kept : kept + n_below] = below[:n_below]
+        size = n_below
+    smallest = values[0]
+    for i in range(capacity):
+        smallest = min(smallest, values[i])
+    return smallest
+
+
+@inner
+def _middle(a, b, c):
+    return max(min(a, b), min(max(a, b), c))

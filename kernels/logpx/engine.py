@@ -145,11 +145,25 @@ def bad_weight(problem: Problem, stream: int, index: int) -> NonFiniteWeightErro
     )
 
 
+class _Here(concurrent.futures.Executor):
+    """Runs a task where it is submitted."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+
 @contextlib.contextmanager
 def _executor(given, threads):
-    """The executor to use and how many tasks to keep in flight on it."""
+    """The executor to use and how many tasks to keep in flight on it; one thread is the caller's own."""
     if given is not None:
-        yield given, 4 * (threads or getattr(given, "_max_workers", None) or os.cpu_count() or 1)
+        yield given, 4 * (getattr(given, "_max_workers", None) or os.cpu_count() or 1)
+    elif threads == 1:
+        yield _Here(), 1
     else:
         with concurrent.futures.ThreadPoolExecutor(threads) as pool:
             try:
@@ -185,7 +199,8 @@ class Run:
     def advance(self, n_samples: int, report: Callable[[int], None] = lambda n: None) -> None:
         """Run every stream on to n_samples; `report` is told of samples as they are finished."""
         began = time.perf_counter()
-        with _executor(self.executor, self.threads) as (pool, window):
+        tasks = len(self.batches) * -(-(n_samples - self.done) // CHUNK)
+        with _executor(self.executor, min(self.threads, tasks)) as (pool, window):
             waiting: dict[concurrent.futures.Future, int] = {}
             for start, count in ranges(self.done, n_samples):
                 for number, batch in enumerate(self.batches):
@@ -209,8 +224,9 @@ class Run:
 
     def summary(self) -> Summary:
         """All streams' readings, shape (n_replicates, *rows)."""
-        whole = concatenated([ladder.summary() for ladder in self.ladders]).reshaped(self.problem.shape)
-        return whole._replace(tail=pareto.MAX_TAIL)
+        with _executor(None, min(self.threads, len(self.ladders))) as (pool, _):
+            parts = list(pool.map(Ladder.summary, self.ladders))
+        return concatenated(parts).reshaped(self.problem.shape)._replace(tail=pareto.MAX_TAIL)
 
     def ladder(self) -> Ladder:
         """One ladder over all streams, its shape (*rows,) for one replicate and (n_replicates, *rows) for more."""

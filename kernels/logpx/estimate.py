@@ -131,7 +131,7 @@ def _read(run, bias_floor, common, target, seed):
     problem = run.problem
     return Estimate(
         run.summary(),
-        run.ladder(),
+        run.ladder,
         groups=run.group_moments(),
         bias_floor=bias_floor,
         common=common,

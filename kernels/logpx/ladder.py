@@ -328,7 +328,7 @@ class Ladder:
 
     def estimate(self) -> Estimate:
         """The estimate of log p(x) and everything that goes with it."""
-        return Estimate(self.summary().reshaped((1, *self.shape)), ladder=self)
+        return Estimate(self.summary().reshaped((1, *self.shape)), lambda: self)
 
     @classmethod
     def beside(cls, ladders: "list[Ladder]", shape: tuple[int, ...]) -> "Ladder":

@@ -8,6 +8,7 @@ the estimate by about −CV²/(2N), far below its standard error; `levels` shows
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,14 +33,12 @@ class Estimate:
         Wall time of the run, and of compiling or loading kernels before it. None for foreign weights.
     bias_floor : float or ndarray
         Nats by which log p̂ falls short at any k because the proposal leaves out mass; nan if unknown.
-    ladder : Ladder
-        What everything is read from.
     """
 
     def __init__(
         self,
         summary: Summary,
-        ladder: Any = None,
+        ladder: Callable[[], Any],
         *,
         groups: dict[int, np.ndarray] | None = None,
         bias_floor: float | np.ndarray = 0.0,
@@ -53,13 +52,18 @@ class Estimate:
         self._groups = groups or {}
         self._common = common
         self._target = target_std_error
-        self.ladder = ladder
+        self._make_ladder = ladder
         self.bias_floor = bias_floor
         self.seconds, self.compile_seconds = seconds, compile_seconds
         self.provenance = provenance or {}
         self.n_replicates = summary.shape[0]
         self.n_samples = int(summary.totals.n)
         self.n_evaluations = int(summary.totals.n) * math.prod(summary.shape)
+
+    @functools.cached_property
+    def ladder(self) -> Any:
+        """The Ladder that everything is read from; shape (n_replicates, *rows), without the first for one replicate."""
+        return self._make_ladder()
 
     @functools.cached_property
     def _pooled(self) -> Summary:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import logpx
-from logpx import _jit, engine
+from logpx import _jit, engine, pareto
 from logpx.errors import InputError, NonFiniteWeightError, NotAvailableError, NotIndependentError
 from logpx.proposals import Gaussian, Prior, Uniform
 
@@ -341,3 +341,12 @@ def test_replay_across_powers_of_two_does_not_depend_on_where_it_starts(index):
 def test_only_one_place_knows_the_block():
     assert _jit.BLOCK & (_jit.BLOCK - 1) == 0
     assert engine.CHUNK % _jit.BLOCK == 0
+
+
+@pytest.mark.parametrize(("n", "replicates"), [(5, 1), (200, 3), (5000, 7), (1 << 17, 1), (1 << 17, 2)])
+def test_the_largest_weights_are_the_largest(n, replicates):
+    """What the compiled loop keeps for Pareto k̂ is exactly the head of the sorted weights of all replicates."""
+    estimate = logpx.estimate(PPCA, X[0], n_samples=n, n_replicates=replicates)
+    logs = [logpx.samples(PPCA, X[0], None, 0, n, replicate=r).log_weights for r in range(replicates)]
+    expected = np.sort(np.concatenate(logs))[::-1][: pareto.tail_length(n * replicates) + 1]
+    np.testing.assert_array_equal(estimate._pooled.top[: expected.size], expected)
