@@ -21,6 +21,7 @@ SOURCES = {"logpx": ROOT / "kernels" / "logpx", "logpx_bench": ROOT / "bench" / 
 LAYERS = {
     "logpx": [
         ("errors",),
+        ("checks",),
         ("_jit",),
         ("vecmath",),
         ("reduce", "pareto", "totals", "dyadic", "groups"),
@@ -34,7 +35,6 @@ LAYERS = {
         ("driver",),
         ("engine",),
         ("prepare",),
-        ("replay",),
         ("estimate",),
         ("compare",),
         ("",),
@@ -42,7 +42,7 @@ LAYERS = {
     "logpx_bench": [
         ("",),
         ("errors", "schema"),
-        ("options", "machine", "ledger"),
+        ("options", "machine", "ledger", "moments"),
         ("store",),
         ("data", "estimators"),
         ("experiments",),

@@ -23,12 +23,15 @@ versions of numba and llvmlite, and the CPU. `LOGPX_CACHE_DIR` moves its root; w
 written, a temporary folder serves this process.
 """
 
+import atexit
 import contextlib
 import functools
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -109,8 +112,10 @@ def cache_folder():
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (OSError, RuntimeError):
-        folder = Path(tempfile.gettempdir()) / f"logpx-{os.getuid() if hasattr(os, 'getuid') else 'user'}" / name
-        folder.mkdir(parents=True, exist_ok=True)
+        own = tempfile.mkdtemp(prefix="logpx-")
+        atexit.register(shutil.rmtree, own, ignore_errors=True)
+        folder = Path(own) / name
+        folder.mkdir()
     return folder
 
 
@@ -184,6 +189,9 @@ def compiled_by_dtype(make_signature):
     return decorate
 
 
+_COMPILING = threading.RLock()
+
+
 class _OnFirstCall:
     """Compiles the declared signatures at the first call, then forwards. `dispatcher` is the compiled function."""
 
@@ -194,11 +202,12 @@ class _OnFirstCall:
     def compile(self):
         """Compile or load from the cache; seconds spent."""
         start = time.perf_counter()
-        if not self._ready:
-            for one in self.signatures:
-                self.dispatcher.compile(one)
-            self.dispatcher.disable_compile()
-            self._ready = True
+        with _COMPILING:
+            if not self._ready:
+                for one in self.signatures:
+                    self.dispatcher.compile(one)
+                self.dispatcher.disable_compile()
+                self._ready = True
         return time.perf_counter() - start
 
     def __call__(self, *arguments):
@@ -226,7 +235,7 @@ def function_type(kind, dtype="float64"):
     return types.FunctionType(signature(kind, dtype))
 
 
-def facts():
+def facts() -> dict[str, str]:
     """What determines the machine code, for provenance: a dict of strings."""
     cpu, _ = _machine()
     return {

@@ -2,9 +2,9 @@
 
     D = Σ_rows log p̂_a(x) − log p̂_b(x)
 
-Both models run on the same random numbers: sample i of row r draws the same base noise under either, so that
-the error they share cancels in D. The standard error is the spread of D over independent replicates. Cost: two
-estimates.
+Both models run on the same random numbers: where their proposals take the same base noise (both Gaussian, both
+uniform), sample i of row r draws the same noise under either, and the error they share cancels in D. The standard
+error is the spread of D over independent replicates. Cost: two estimates.
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from logpx.errors import InputError
+from logpx.checks import whole
 from logpx.estimate import DEFAULT_SAMPLES, estimate
 from logpx.result import Estimate
 
@@ -29,7 +29,8 @@ class Comparison(NamedTuple):
     std_error : float
         Monte Carlo standard error of the difference, from the spread over replicates.
     probability_a : float
-        Probability that the exact difference is above zero, by the normal law of the Monte Carlo error alone.
+        Probability that the exact difference is above zero, as far as the Monte Carlo error goes (Student's t over
+        the replicates).
     row_differences : ndarray, (n,)
         The difference of every row.
     row_std_error : float
@@ -59,6 +60,7 @@ def compare(
     points: str = "independent",
     dtype: str = "float64",
     threads: int | None = None,
+    executor: Any = None,
     progress: bool = False,
 ) -> Comparison:
     """Compare two models on the same data and common random numbers.
@@ -90,22 +92,22 @@ def compare(
     >>> bool(abs(made.difference - exact) < 5 * made.std_error + 0.01)
     True
     """
-    if isinstance(n_replicates, bool) or not isinstance(n_replicates, int) or n_replicates < 8:
-        raise InputError(f"n_replicates={n_replicates!r}: a whole number of at least 8; the error is their spread")
+    n_replicates = whole("n_replicates (the error is their spread)", n_replicates, least=8, most=1 << 32)
     a, b = (
         estimate(
             model, X, proposal=proposal, n_samples=n_samples, n_replicates=n_replicates, seed=seed, points=points,
-            dtype=dtype, threads=threads, progress=progress,
+            dtype=dtype, threads=threads, executor=executor, progress=progress,
         )
         for model, proposal in ((model_a, proposal_a), (model_b, proposal_b))
     )  # fmt: skip
-    rows = np.atleast_1d(a.log_marginal - b.log_marginal)
-    spread = (a.replicates - b.replicates).reshape(n_replicates, -1).sum(axis=1)
-    std_error = float(np.std(spread, ddof=1) / math.sqrt(n_replicates))
+    with np.errstate(invalid="ignore"):  # −inf − (−inf) is nan: two models that both give x no mass do not compare
+        rows = np.atleast_1d(a.log_marginal - b.log_marginal)
+        spread = (a.replicates - b.replicates).reshape(n_replicates, -1).sum(axis=1)
+        std_error = float(np.std(spread, ddof=1) / math.sqrt(n_replicates))
+        across = float(np.std(rows, ddof=1) * math.sqrt(rows.size)) if rows.size > 1 else math.nan
     difference = float(rows.sum())
-    if std_error > 0:
-        probability = float(special.ndtr(difference / std_error))
-    else:
+    if std_error == 0 or math.isinf(difference):
         probability = 0.5 * (1.0 + float(np.sign(difference)))
-    across = float(np.std(rows, ddof=1) * math.sqrt(rows.size)) if rows.size > 1 else math.nan
+    else:
+        probability = float(special.stdtr(n_replicates - 1, difference / std_error))
     return Comparison(difference, std_error, probability, rows, across, a, b)

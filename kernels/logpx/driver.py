@@ -89,6 +89,9 @@ def run_streams(
         state, lam, data = states[stream], lams[lam_of[stream]], x[x_of[stream]]
         top_state[0], top_state[1] = 0.0, -math.inf
         for block in range((count + BLOCK - 1) // BLOCK):
+            for i in range(BLOCK):  # what a kernel does not write is nan, never a value of the block before
+                logs[i] = math.nan
+                log_q[i] = math.nan
             points(state, start + np.uint64(block * BLOCK), eps)
             proposal(lam, proposal_dims, eps, z, log_q)
             log_joint(theta, model_dims, data, z, logs)
@@ -144,6 +147,9 @@ def replay_stream(
     logs = np.empty(BLOCK)
     count = logs_out.size
     for block in range((count + BLOCK - 1) // BLOCK):
+        for i in range(BLOCK):
+            logs[i] = math.nan
+            log_q[i] = math.nan
         points(state, start + np.uint64(block * BLOCK), eps)
         proposal(lam, proposal_dims, eps, z, log_q)
         log_joint(theta, model_dims, x, z, logs)

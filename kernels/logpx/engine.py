@@ -11,8 +11,7 @@ import concurrent.futures
 import contextlib
 import math
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,8 @@ import numpy as np
 
 from logpx import driver, groups, nodes, pareto
 from logpx._jit import BLOCK, compile_kernel, compile_now
-from logpx.errors import InputError, NonFiniteWeightError
+from logpx.checks import whole
+from logpx.errors import NonFiniteWeightError
 from logpx.ladder import Ladder
 from logpx.points.base import PointSet
 from logpx.totals import Summary, concatenated
@@ -77,12 +77,6 @@ def batches(n_streams: int, count: int) -> list[range]:
     """Streams in batches: as many as make a task of `count` samples each worth scheduling, one when they are long."""
     size = max(1, TASK // count)
     return [range(i, min(i + size, n_streams)) for i in range(0, n_streams, size)]
-
-
-def ranges(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Cut [start, stop), start a multiple of the chunk, into chunks: (start, count)."""
-    for at in range(start, stop, CHUNK):
-        yield at, min(CHUNK, stop - at)
 
 
 class Piece:
@@ -184,43 +178,53 @@ def kept_weights(n_samples: int, n_replicates: int) -> int:
 
 
 class Run:
-    """Streams in progress: ladders by batch, which `advance` carries from one sample count to a larger one."""
+    """All streams of a problem, run to n_samples: a ladder for each batch of streams."""
 
     def __init__(self, problem: Problem, n_samples: int, threads: int, executor: Any = None):
-        self.problem, self.threads, self.executor = problem, threads, executor
+        self.problem, self.n_samples, self.threads, self.executor = problem, n_samples, threads, executor
         self.keep = kept_weights(n_samples, problem.shape[0])
         self.batches = batches(problem.n_streams, min(n_samples, CHUNK))
         self.ladders = [Ladder((len(batch),), iid=problem.points.iid, tail=self.keep - 1) for batch in self.batches]
         self.group_parts: dict[tuple[int, int], np.ndarray] = {}
-        self.compile_seconds = problem.compile()
-        self.seconds = 0.0
-        self.done = 0
 
-    def advance(self, n_samples: int, report: Callable[[int], None] = lambda n: None) -> None:
-        """Run every stream on to n_samples; `report` is told of samples as they are finished."""
-        began = time.perf_counter()
-        tasks = len(self.batches) * -(-(n_samples - self.done) // CHUNK)
-        with _executor(self.executor, min(self.threads, tasks)) as (pool, window):
-            waiting: dict[concurrent.futures.Future, int] = {}
-            for start, count in ranges(self.done, n_samples):
-                for number, batch in enumerate(self.batches):
-                    if len(waiting) >= window:
-                        self._collect(waiting, report)
-                    waiting[pool.submit(Piece, self.problem, batch, start, count, self.keep)] = number
+    def execute(self, report: Callable[[int], None] = lambda n: None) -> None:
+        """Run every task; `report` is told of samples as they are finished.
+
+        Where tasks fail, those submitted before the first failure are awaited, so that the error raised is that of
+        the earliest task whatever the order in which they end.
+        """
+        n_tasks = len(self.batches) * -(-self.n_samples // CHUNK)
+        tasks = ((start, batch) for start in range(0, self.n_samples, CHUNK) for batch in self.batches)
+        failures: dict[int, BaseException] = {}
+        with _executor(self.executor, min(self.threads, n_tasks)) as (pool, window):
+            waiting: dict[concurrent.futures.Future[Any], int] = {}
+            for order, (start, batch) in enumerate(tasks):
+                if len(waiting) >= window:
+                    self._collect(waiting, failures, report)
+                if failures:
+                    break
+                count = min(CHUNK, self.n_samples - start)
+                waiting[pool.submit(Piece, self.problem, batch, start, count, self.keep)] = order
             while waiting:
-                self._collect(waiting, report)
-        self.done = n_samples
-        self.seconds += time.perf_counter() - began
+                self._collect(waiting, failures, report)
+        if failures:
+            raise failures[min(failures)]
 
-    def _collect(self, waiting, report):
+    def _collect(self, waiting, failures, report):
         finished, _ = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
         for future in finished:
-            number = waiting.pop(future)
-            piece = future.result()
+            order = waiting.pop(future)
+            if (error := future.exception()) is not None:
+                failures[order] = error
+                continue
+            piece, number = future.result(), order % len(self.batches)
             piece.add_to(self.ladders[number])
             if self.problem.group_sizes.size:
                 self.group_parts[piece.start, number] = piece.groups
             report(piece.count * len(piece.streams))
+        for future in [future for future, order in waiting.items() if failures and order > min(failures)]:
+            if future.cancel():
+                del waiting[future]
 
     def summary(self) -> Summary:
         """All streams' readings, shape (n_replicates, *rows)."""
@@ -253,18 +257,7 @@ def default_threads(threads: int | None) -> int:
     """Threads to use: as given, or one for each CPU this process may run on."""
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise InputError(f"threads={threads!r}: an integer of at least 1, or None for all CPUs")
-    return threads
-
-
-def rounds(n_first: int, n_last: int) -> Iterator[int]:
-    """Sample counts of a run that stops at an accuracy: n_first, doubled until n_last."""
-    n = n_first
-    while n < n_last:
-        yield n
-        n *= 2
-    yield n_last
+    return whole("threads", threads, most=1 << 16)
 
 
 assert CHUNK % BLOCK == 0

@@ -4,6 +4,8 @@ Errors at which the caller is at fault are also a `ValueError`. A message says w
 allowed, and what to do.
 """
 
+from typing import Any
+
 
 class LogpxError(Exception):
     """Base of every error that logpx raises on purpose."""
@@ -36,10 +38,20 @@ class NonFiniteWeightError(LogpxError, ValueError):
         The latent at fault, shape (n_latents,); None for weights that came from elsewhere.
     """
 
-    def __init__(self, message, *, index, row=0, replicate=0, value=float("nan"), z=None):
+    def __init__(
+        self, message: str, *, index: int, row: int = 0, replicate: int = 0, value: float = float("nan"), z: Any = None
+    ) -> None:
         super().__init__(message)
         self.index, self.row, self.replicate = index, row, replicate
         self.value, self.z = value, z
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled whole, so that it comes back from another process as it was raised."""
+        return _restored, (str(self), vars(self))
+
+
+def _restored(message: str, fields: dict[str, Any]) -> NonFiniteWeightError:
+    return NonFiniteWeightError(message, **fields)
 
 
 class LadderError(LogpxError, ValueError):

@@ -7,14 +7,19 @@ the ELBO, the IWAE bounds and the Jensen gap (`logpx.ladder`). Cost: N evaluatio
 """
 
 import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from logpx import _jit, engine
+from logpx.checks import positive_number, whole
 from logpx.errors import InputError
-from logpx.prepare import check_count, check_points, prepare
+from logpx.models.base import check_x
+from logpx.prepare import check_points, prepare
 from logpx.result import Estimate
 
 #: Samples a stream where nothing is said, and in the first round of a run to a target.
@@ -55,7 +60,8 @@ def estimate(
     n_samples : int, optional
         Log weights a stream, 1 to 2^62; 2^16 if nothing is said. With target_std_error the most to use (2^34).
     target_std_error : float, optional
-        Double the samples until the standard error of every row is at most this many nats.
+        Take as many samples as it needs, in powers of two, until the standard error of every row is at most this many
+        nats. The result is that of a run of `n_samples` samples, bit for bit.
     points : str
         "independent", or another of `logpx.points.REGISTRY`.
     n_replicates : int, optional
@@ -99,54 +105,60 @@ def estimate(
     True
     """
     threads = engine.default_threads(threads)
-    last = check_count("n_samples", _default(n_samples, target_std_error))
-    if target_std_error is not None and not (np.ndim(target_std_error) == 0 and 0 < float(target_std_error) < np.inf):
-        raise InputError(f"target_std_error={target_std_error!r}: a standard error in nats, above 0")
+    point_set = check_points(points)
+    if target_std_error is not None:
+        target_std_error = positive_number("target_std_error", target_std_error, "nats")
     if n_replicates is None:
-        n_replicates = 1 if check_points(points).iid else DEFAULT_RANDOMISATIONS
-    n_replicates = check_count("n_replicates", n_replicates, 1 << 32)
+        n_replicates = 1 if point_set.iid else DEFAULT_RANDOMISATIONS
+    n_replicates = whole("n_replicates", n_replicates, most=1 << 32)
+    if n_samples is None:
+        n_samples = DEFAULT_SAMPLES if target_std_error is None else min(_LAST_ROUND, point_set.index_limit)
+    n_samples = whole("n_samples", n_samples)
+    point_set.check_index(n_samples)
     problem, bias_floor = prepare(
-        model, x, proposal, points=points, replicates=np.arange(n_replicates), seed=seed, dtype=dtype, common=common,
-        groups=tuple(groups),
+        model, x, proposal, points=point_set, replicates=np.arange(n_replicates), seed=seed, dtype=dtype,
+        common=common, groups=groups,
     )  # fmt: skip
-    problem.points.check_index(last)
-    run = engine.Run(problem, last, threads, executor)
-    whole = problem.n_streams * last if target_std_error is None else None
-    with _progress(progress, whole, problem.model_name) as report:
-        for n in [last] if target_std_error is None else engine.rounds(min(_FIRST_ROUND, last), last):
-            run.advance(n, report)
-            made = _read(run, bias_floor, common, target_std_error, seed)
-            if target_std_error is not None and np.all(made.std_error <= target_std_error):
-                break
-    return made
+    facts = {
+        "seed": seed, "dtype": dtype, "points": point_set.name, "threads": threads, "cpu_target": _jit.target(),
+        "source": _jit.source_hash(),
+    }  # fmt: skip
+    compile_seconds, began = problem.compile(), time.perf_counter()
+
+    def made(count: int, report: Callable[[int], None]) -> Estimate:
+        run = engine.Run(problem, count, threads, executor)
+        run.execute(report)
+        return Estimate(
+            run.summary(), run.ladder, groups=run.group_moments(), bias_floor=bias_floor, common=common,
+            seconds=time.perf_counter() - began, compile_seconds=compile_seconds, target_std_error=target_std_error,
+            provenance=facts,
+        )  # fmt: skip
+
+    if target_std_error is None:
+        with _progress(progress, problem.n_streams * n_samples, problem.model_name) as report:
+            return made(n_samples, report)
+    with _progress(progress, None, problem.model_name) as report:
+        return _to_target(target_std_error, n_samples, lambda count: made(count, report))
 
 
-def _default(n_samples, target):
-    if n_samples is not None:
-        return n_samples
-    return DEFAULT_SAMPLES if target is None else _LAST_ROUND
+def _to_target(target: float, most: int, made: Callable[[int], Estimate]) -> Estimate:
+    """A pilot run, then runs of the power of two that the errors so far call for, until one meets the target.
 
-
-def _read(run, bias_floor, common, target, seed):
-    problem = run.problem
-    return Estimate(
-        run.summary(),
-        run.ladder,
-        groups=run.group_moments(),
-        bias_floor=bias_floor,
-        common=common,
-        seconds=run.seconds,
-        compile_seconds=run.compile_seconds,
-        target_std_error=target,
-        provenance={
-            "seed": seed, "dtype": problem.dtype, "points": problem.points.name, "threads": run.threads,
-            "cpu_target": _jit.target(), "source": _jit.source_hash(),
-        },
-    )  # fmt: skip
+    Each run starts afresh, so that the last one is the run of its length, bit for bit; all the runs before it are
+    shorter by half or more. Errors that are not known (every weight zero, one randomisation) end the search.
+    """
+    n = min(_FIRST_ROUND, most)
+    while True:
+        estimate = made(n)
+        worst = float(np.max(estimate.std_error))
+        if not worst > target or n == most:
+            return estimate
+        wanted = n * (worst / target) ** 2
+        n = min(max(2 * n, 1 << math.ceil(math.log2(wanted))), most) if math.isfinite(wanted) else most
 
 
 @contextlib.contextmanager
-def _progress(shown, total, label):
+def _progress(shown: bool, total: int | None, label: str) -> Iterator[Callable[[int], None]]:
     """A function to report finished samples to; it draws a bar if one is wanted, without an end if total is None."""
     if not shown:
         yield lambda n: None
@@ -200,14 +212,14 @@ def samples(
     >>> z.shape, log_weights.shape
     ((3, 2), (3,))
     """
-    stop = start + 1 if stop is None else stop
-    if not (0 <= start < stop):
-        raise InputError(f"start={start}, stop={stop}: a range of sample indices with 0 ≤ start < stop")
-    check_count("stop", stop)
-    single = np.ndim(x) == 1
-    n_rows = 1 if single else len(np.asarray(x))
-    if row < 0 or (not single and row >= n_rows):
-        raise InputError(f"row={row}: x has rows 0 to {n_rows - 1}")
+    start = whole("start", start, least=0)
+    stop = whole("stop", start + 1 if stop is None else stop)
+    if start >= stop:
+        raise InputError(f"start={start}, stop={stop}: a range of sample indices with start < stop")
+    rows, has_rows = check_x(x, getattr(model, "n_observed", None))
+    single = not has_rows
+    row = whole("row", row, least=0, most=(1 << 32) - 1 if single else len(rows) - 1)
+    replicate = whole("replicate", replicate, least=0)
     problem, _ = prepare(
         model, x, proposal, points=points, replicates=np.array([replicate]), first_row=row if single else 0, seed=seed,
         dtype=dtype, common=common,

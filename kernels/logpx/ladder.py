@@ -13,19 +13,21 @@ import bisect
 import io
 import json
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from logpx import dyadic, nodes, pareto
 from logpx._jit import BLOCK
+from logpx.checks import MAX_SAMPLES, whole
 from logpx.errors import InputError, LadderError, NonFiniteWeightError, NotAvailableError, NotIndependentError
 from logpx.levels import Levels, Reading
 from logpx.result import Estimate
 from logpx.totals import Summary, pool
 
 #: Largest absolute sample index plus one.
-MAX_INDEX = 1 << 62
+MAX_INDEX = MAX_SAMPLES
 
 _FORMAT = "logpx-ladder-1"
 
@@ -38,7 +40,7 @@ class Ladder:
     shape : tuple of int
         Shape of the streams side by side; () for one stream.
     iid : bool
-        Whether the weights are independent. If not (Sobol' points, a lattice), only the mean of the weights
+        Whether the weights are independent. If not (Sobol' points), only the mean of the weights
         counts: levels, bounds, Pareto k̂ and the delta-method error raise NotIndependentError.
     tail : int
         How many of the largest weights to keep for Pareto k̂, besides one below them.
@@ -55,7 +57,10 @@ class Ladder:
     """
 
     def __init__(self, shape: tuple[int, ...] = (), *, iid: bool = True, tail: int = pareto.MAX_TAIL):
-        self.shape, self.iid, self.tail = tuple(shape), bool(iid), int(tail)
+        if not isinstance(shape, tuple):
+            raise InputError(f"shape={shape!r}: a tuple, such as () for one stream or (3,) for three side by side")
+        self.shape = tuple(whole(f"shape[{i}]", size) for i, size in enumerate(shape))
+        self.iid, self.tail = bool(iid), whole("tail", tail, most=1 << 32)
         self._streams = math.prod(self.shape)
         self._nodes: dict[tuple[int, int], nodes.Node] = {}
         self._partial: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # block -> present (B,), values (S, B)
@@ -153,9 +158,8 @@ class Ladder:
         if weights.ndim != len(self.shape) + 1 or weights.shape[:-1] != self.shape:
             raise InputError(f"log weights have shape {weights.shape}; this ladder takes {(*self.shape, 'n')}")
         weights = weights.reshape(self._streams, weights.shape[-1])
-        if isinstance(start, bool) or not isinstance(start, int | np.integer):
-            raise InputError(f"start={start!r}: the index of the first weight, an integer")
-        if start < 0 or start + weights.shape[1] > MAX_INDEX:
+        start = whole("start", start, least=0)
+        if start + weights.shape[1] > MAX_INDEX:
             raise InputError(f"start={start} with {weights.shape[1]} weights: indices lie in 0 … 2^62 − 1")
         bad = ~(weights < np.inf)
         if bad.any():
@@ -163,11 +167,11 @@ class Ladder:
             raise NonFiniteWeightError(
                 f"the log weight of index {start + at} (stream {stream}) is {weights[stream, at]}; "
                 "a log weight is a real number or −inf (a zero weight). Nothing of this update was kept",
-                index=int(start) + at,
+                index=start + at,
                 row=stream,
                 value=float(weights[stream, at]),
             )
-        return weights, int(start)
+        return weights, start
 
     def _put_part(self, block, weights, start, stop):
         """Store the part of [start, stop) that lies in one block; build its node once it is whole."""
@@ -207,7 +211,7 @@ class Ladder:
             merged = -np.partition(-merged, keep - 1, axis=1)[:, :keep]
         self._top = -np.sort(-merged, axis=1)
 
-    def put_range(self, start, count, node_list, raw, top):
+    def put_range(self, start: int, count: int, node_list: list[nodes.Node], raw: np.ndarray, top: np.ndarray) -> None:
         """Add what the compiled driver made of samples start … start + count − 1 (see `logpx.driver`)."""
         self._check_free(start, start + count)
         at = start
@@ -240,6 +244,7 @@ class Ladder:
         return self
 
     def _take(self, other, offset):
+        other = other._copy() if other is self else other
         for (height, index), node in sorted(other._nodes.items()):
             self._put_node(index + (offset >> height), node)
         for block, (present, values) in other._partial.items():
@@ -279,8 +284,8 @@ class Ladder:
     def _require_iid(self, what):
         if not self.iid:
             raise NotIndependentError(
-                f"{what} needs independent log weights; this stream's are not (Sobol' or lattice points). "
-                "Use log_marginal with n_replicates, or points='independent'"
+                f"{what} needs independent log weights, and this stream's are not. Use log_marginal and its error "
+                "from replicates, or points='independent'"
             )
 
     def _pieces(self):
@@ -326,9 +331,19 @@ class Ladder:
         self._require_iid("richardson")
         return self.levels.richardson(k, order)
 
-    def estimate(self) -> Estimate:
-        """The estimate of log p(x) and everything that goes with it."""
-        return Estimate(self.summary().reshaped((1, *self.shape)), lambda: self)
+    def estimate(self, *, replicates: bool = False) -> Estimate:
+        """The estimate of log p(x) and everything that goes with it.
+
+        With `replicates` the first axis of the ladder's shape holds independent replicates, to be pooled; streams that
+        are not iid take their error from the spread of those.
+        """
+        if replicates and not self.shape:
+            raise InputError("replicates=True: this ladder has one stream; give it a shape (n_replicates, …)")
+        shape = self.shape if replicates else (1, *self.shape)
+        return Estimate(self.summary().reshaped(shape), lambda: self)
+
+    def _copy(self):
+        return Ladder.from_bytes(self.to_bytes())
 
     @classmethod
     def beside(cls, ladders: "list[Ladder]", shape: tuple[int, ...]) -> "Ladder":
@@ -359,7 +374,10 @@ class Ladder:
             "format": _FORMAT, "block": BLOCK, "shape": self.shape, "iid": self.iid, "tail": self.tail,
             "spans": self._spans, "nodes": keys, "partial": blocks,
         }  # fmt: skip
-        arrays = {"header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8), "top": self._top}
+        arrays: dict[str, Any] = {
+            "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
+            "top": self._top,
+        }
         for i, key in enumerate(keys):
             arrays[f"moments{i}"], arrays[f"heads{i}"] = self._nodes[key]
         for i, block in enumerate(blocks):

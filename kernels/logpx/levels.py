@@ -2,9 +2,10 @@
 
     E[L_k] = log p − Var(w)/(2 k p²) + O(k⁻²)      (the delta method; k = 1 is the ELBO, E[L_k] the IWAE bound)
 
-Level j is read off n groups of k = 2^j weights: mean, unbiased variance, and standard error √(variance/n).
-Below 32 groups no standard error is given. Levels of one stream share its weights: they are dependent, and
-no line is to be fitted through them as if they were not.
+Level j is read off n groups of k = 2^j weights (inside a block the group of a weight is every 2^(b−j)-th weight,
+above it neighbouring blocks; for independent weights one choice is as good as another): mean, unbiased variance, and
+standard error √(variance/n). Below 32 groups no standard error is given. Levels of one stream share its weights: they
+are dependent, and no line is to be fitted through them as if they were not.
 """
 
 from typing import NamedTuple
@@ -148,6 +149,13 @@ def _variance(count, mean, m2):
 def _std_error(variance, count):
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(count >= MIN_GROUPS, np.sqrt(variance / count), np.nan)
+
+
+def mean_reading(count, mean, m2, n_groups):
+    """A mean over groups: `count` finite ones of `n_groups`; −inf, and without an error, where some are zero."""
+    zero = np.asarray(count) < n_groups
+    value = np.where(zero, -np.inf, mean)
+    return _reading(value, np.where(zero, np.nan, _std_error(_variance(count, mean, m2), n_groups)), n_groups)
 
 
 def _reading(value, std_error, n_groups):

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from logpx.checks import whole
 from logpx.engine import Problem
 from logpx.errors import InputError, NotAvailableError
-from logpx.ladder import MAX_INDEX
-from logpx.models.base import check_kernel, check_x
+from logpx.models.base import Model, check_kernel, check_x
 from logpx.points import REGISTRY as POINTS
 from logpx.points.base import PointSet
 from logpx.proposals.base import Proposal
@@ -30,15 +30,6 @@ class Packed(NamedTuple):
     lams: np.ndarray
     dims: np.ndarray
     bias_floor: float | np.ndarray
-
-
-def check_count(name: str, value: Any, most: int = MAX_INDEX) -> int:
-    """A whole number from 1 to `most`; floats such as 1e6 that are whole are taken."""
-    whole = isinstance(value, int | np.integer) or (isinstance(value, float) and value.is_integer())
-    if isinstance(value, bool) or not whole or not 1 <= value <= most:
-        limit = "2^62" if most == MAX_INDEX else str(most)
-        raise InputError(f"{name}={value!r}: a whole number from 1 to {limit}")
-    return int(value)
 
 
 def check_model(model: Any) -> None:
@@ -82,43 +73,52 @@ def _check_dtype(dtype, kernels):
             )
 
 
-def _choose(model, x, proposal):
-    """The proposal to use for x (n, p) or (p,): as given, or the model's default, or its prior."""
-    if proposal is None:
-        default = getattr(model, "default_proposal", None)
-        if default is not None:
-            return default(x)
-        if getattr(model, "prior", None) is not None:
-            return model.prior
-        raise NotAvailableError(
-            f"{name_of(model)} has neither a default proposal nor a prior; give proposal=, for example "
-            "logpx.proposals.Gaussian(mean, scale)"
-        )
-    return proposal
+def _choose(model, proposal):
+    """What to take q from: as given, or the model's default, or its prior. A proposal, or a function of x."""
+    if proposal is not None:
+        return proposal
+    if getattr(model, "default_proposal", None) is not None:
+        return model.default_proposal
+    if getattr(model, "prior", None) is not None:
+        return model.prior
+    raise NotAvailableError(
+        f"{name_of(model)} has neither a default proposal nor a prior; give proposal=, for example "
+        "logpx.proposals.Gaussian(mean, scale)"
+    )
 
 
-def _by_row(function, rows):
-    """One proposal a row from a user's function, side by side."""
-    made = [function(row) for row in rows]
-    for i, one in enumerate(made):
+def _bound(model, x, chosen):
+    """The proposals of all rows, ready to run: one for all, or one a row."""
+    if isinstance(chosen, Proposal):
+        return [chosen.bind(model, x)]
+    if isinstance(chosen, type) or not callable(chosen):
+        raise InputError(f"proposal={chosen!r}: a logpx proposal such as Prior(), or a function x → proposal")
+    if chosen == getattr(model, "default_proposal", None) and not isinstance(model, Model):
+        return [chosen(x).bind(model, x)]  # a built-in model's takes all rows at once
+    made: list[Proposal] = []
+    for i, row in enumerate(np.atleast_2d(x)):
+        one = chosen(row)
         if not isinstance(one, Proposal):
             raise InputError(f"proposal(x) gave a {type(one).__name__} for row {i}; it must give a logpx proposal")
-        if one.kernel is not made[0].kernel or not np.array_equal(one.dims, made[0].dims):
-            raise InputError(f"proposal(x) gave a {one.name} for row {i} and a {made[0].name} of other sizes for row 0")
+        one = one.bind(model, row)
+        first = made[0] if made else one
+        if np.ndim(one.lam) == 2 and len(one.lam) != 1:
+            raise InputError(f"proposal(x) gave a {one.name} for {len(one.lam)} rows where x is row {i} alone")
+        if _form(one) != _form(first):
+            raise InputError(f"proposal(x) gave a {one.name} for row {i} and a {first.name} of another form for row 0")
+        made.append(one)
     return made
+
+
+def _form(proposal):
+    """What must be the same for all rows of a run."""
+    sizes = proposal.n_base, proposal.n_latents, np.shape(proposal.lam)[-1], tuple(np.atleast_1d(proposal.dims))
+    return (id(proposal.kernel), proposal.base, *sizes)
 
 
 def pack_proposal(model: Any, x: np.ndarray, proposal: Any) -> Packed:
     """Choose, bind, check and pack the proposal of every row of x, (p,) or (n, p)."""
-    chosen = _choose(model, x, proposal)
-    if isinstance(chosen, Proposal):
-        bound = [chosen.bind(model, x)]
-    elif callable(chosen):
-        bound = [
-            one.bind(model, row) for one, row in zip(_by_row(chosen, np.atleast_2d(x)), np.atleast_2d(x), strict=True)
-        ]
-    else:
-        raise InputError(f"proposal={chosen!r}: a logpx proposal, or a function x → proposal")
+    bound = _bound(model, x, _choose(model, proposal))
     first = bound[0]
     if first.n_latents != model.n_latents:
         raise InputError(
@@ -160,7 +160,9 @@ def prepare(
         "points": point_set.kernels[packed.base], "proposal": packed.kernel, "log_joint": model.log_joint
     }  # fmt: skip
     _check_dtype(dtype, kernels)
-    sizes = np.array([check_count("groups", size) for size in groups], dtype=np.int64)
+    if not isinstance(groups, tuple | list):
+        raise InputError(f"groups={groups!r}: a tuple of group sizes, such as (50, 5000)")
+    sizes = np.array([whole("groups", size) for size in groups], dtype=np.int64)
     if sizes.size and not point_set.iid:
         raise InputError(f"groups={groups}: {point_set.name} points are not independent and have no group means")
     n_rows, n_replicates = len(rows), len(replicates)
@@ -175,12 +177,12 @@ def prepare(
         log_joint=model.log_joint,
         states=point_set.states(seed, np.repeat(replicates, n_rows), stream_rows, packed.n_base),
         n_base=packed.n_base,
-        lams=_own(packed.lams, real),
+        lams=_own("the proposal", packed.lams, real),
         lam_of=row if len(packed.lams) > 1 else np.zeros_like(row),
-        proposal_dims=_own(packed.dims, np.dtype(np.int64)),
-        theta=_own(model.theta, real),
-        model_dims=_own(getattr(model, "dims", ()), np.dtype(np.int64)),
-        x=_own(rows, real),
+        proposal_dims=_own("the proposal", packed.dims, np.dtype(np.int64)),
+        theta=_own("theta", model.theta, real),
+        model_dims=_own("dims", getattr(model, "dims", ()), np.dtype(np.int64)),
+        x=_own("x", rows, real),
         x_of=row,
         n_latents=int(model.n_latents),
         shape=(n_replicates, n_rows) if has_rows else (n_replicates,),
@@ -190,6 +192,10 @@ def prepare(
     return problem, packed.bias_floor
 
 
-def _own(values, dtype):
+def _own(name, values, dtype):
     """A writable C-contiguous copy: compiled signatures take no read-only arrays."""
-    return np.array(values, dtype=dtype, order="C")
+    with np.errstate(over="ignore"):
+        own = np.array(values, dtype=dtype, order="C")
+    if own.dtype.kind == "f" and (np.isinf(own) & np.isfinite(values)).any():
+        raise InputError(f"{name} holds entries too large for {dtype}; scale the data, or use float64")
+    return own

@@ -16,7 +16,7 @@ from scipy import special
 
 from logpx import pareto
 from logpx.errors import InputError, NotAvailableError, NotIndependentError
-from logpx.levels import Levels, Reading
+from logpx.levels import Levels, Reading, mean_reading
 from logpx.totals import Summary, Totals
 
 
@@ -94,7 +94,7 @@ class Estimate:
 
     def interval(self, level: float = 0.95) -> tuple[float | np.ndarray, float | np.ndarray]:
         """Normal interval log_marginal ± z·std_error of the given coverage."""
-        if not 0.0 < level < 1.0:
+        if not isinstance(level, float) or not 0.0 < level < 1.0:
             raise InputError(f"level={level!r}: a coverage between 0 and 1, such as 0.95")
         half = special.ndtri(0.5 + level / 2.0) * self.std_error
         return self.log_marginal - half, self.log_marginal + half
@@ -153,10 +153,10 @@ class Estimate:
         NotIndependentError
             The stream is not iid.
         """
-        if k == 1 and not self._each.iid:
+        if np.ndim(k) == 0 and k == 1 and not self._each.iid:
             return self._spread_elbo()
         self._require_iid(f"bound({k})")
-        if k in self._groups:
+        if isinstance(k, int | np.integer) and k in self._groups:
             return self._groups_reading(k)
         return self.levels.bound(k)
 
@@ -164,16 +164,13 @@ class Estimate:
         """The mean log weight of points that are not iid; its error from the spread of the replicates."""
         means = Levels(self._each.moments, self._each.total_groups).mean[..., 0]
         error = np.std(means, axis=0, ddof=1) / math.sqrt(len(means)) if len(means) > 1 else means[0] * math.nan
-        return Reading(_plain(means.mean(axis=0)), _plain(error), self.n_evaluations)
+        return Reading(_plain(means.mean(axis=0)), _plain(error), self.n_replicates * self.n_samples)
 
     def _groups_reading(self, k):
         n, mean, m2, n_zero = self._groups[k]
-        groups = Levels(
-            np.stack([np.stack([n, mean, m2], axis=-1)] * 4, axis=-2)[..., None], np.asarray(n + n_zero)[..., None]
-        )
-        if np.any(groups.n_groups == 0):
+        if np.any(n + n_zero == 0):
             raise NotAvailableError(f"bound({k}) needs {k} samples a stream; there are {self.n_samples}")
-        return groups.bound(1)
+        return mean_reading(n, mean, m2, n + n_zero)
 
     def richardson(self, k: int, order: int = 1) -> Reading:
         """L_k with the bias of order 1/k (and 1/k² for order 2) removed, group by group."""
@@ -221,7 +218,7 @@ class Estimate:
             said.append("every weight of a stream is zero: log_marginal is −inf and has no error")
         floor = np.max(self.bias_floor)
         if math.isnan(floor):
-            said.append("the box of the uniform proposal may leave out mass of p(x); how much is not known")
+            said.append("the proposal may leave out mass of p(x), where its density is zero; how much is not known")
         elif floor > 2e-12:
             said.append(f"the proposal leaves out mass of p(x): bias of up to −{floor:.3g} nats at any k")
         if not self._each.iid:
@@ -264,11 +261,12 @@ def _plain(value: Any) -> Any:
 
 
 def _spread_error(replicates):
-    """Delta-method error of the log of the mean of exp(replicates), from their spread alone."""
+    """Delta-method error of the log of the mean of exp(replicates), from their spread alone; nan where all are −inf."""
     n = replicates.shape[0]
     if n < 2:
         return np.full(replicates.shape[1:], np.nan)
     high = replicates.max(axis=0)
-    ratio = np.exp(replicates - high)
-    ratio = ratio / ratio.mean(axis=0)
-    return np.std(ratio, axis=0, ddof=1) / math.sqrt(n)
+    ratio = np.exp(replicates - np.where(np.isneginf(high), np.inf, high))
+    mean = ratio.mean(axis=0)
+    error = np.std(ratio, axis=0, ddof=1) / np.where(mean > 0, mean, 1.0) / math.sqrt(n)
+    return np.where(mean > 0, error, np.nan)

@@ -1,7 +1,14 @@
-"""Exact tests of estimate(): the same bits however it is run, replay, shapes, and bad input."""
+"""Exact tests of estimate(): the same bits however it is run, replay, shapes, and bad input.
+
+Where a value is compared with an exact marginal the seed is fixed, so a pass is a pass for good; the tolerances are 8
+standard errors or more and would give a false alarm once in 1e12 seeds (Student's t with 15 degrees: once in 1e6).
+"""
 
 import concurrent.futures
 import math
+import multiprocessing
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -61,8 +68,8 @@ def test_a_run_to_a_target_is_the_run_of_its_length():
     assert np.all(target.std_error <= 0.003)
     assert target.n_samples > 1 << 14
     direct = logpx.estimate(PPCA, X[:2], n_samples=target.n_samples, seed=3)
-    np.testing.assert_array_equal(target.levels.moments, direct.levels.moments)
-    np.testing.assert_array_equal(target.log_marginal, direct.log_marginal)
+    assert bits(target) == bits(direct)
+    assert target.pareto_k.tolist() == direct.pareto_k.tolist()
 
 
 def test_a_target_out_of_reach_is_said():
@@ -225,6 +232,14 @@ def with_nan():
         ({"n_replicates": 0}, "n_replicates=0"),
         ({"target_std_error": 0.0}, "target_std_error"),
         ({"target_std_error": math.nan}, "target_std_error"),
+        ({"target_std_error": "a"}, "target_std_error='a'"),
+        ({"target_std_error": True}, "target_std_error=True"),
+        ({"groups": 50}, "groups=50: a tuple"),
+        ({"x": [[1.0, 2.0], [3.0]]}, "equal length"),
+        ({"x": X * 1e200}, "square"),
+        ({"x": X * 1e60, "dtype": "float32"}, "too large for float32"),
+        ({"proposal": Prior}, r"such as Prior\(\)"),
+        ({"seed": True}, "seed=True"),
         ({"proposal": Gaussian(np.zeros(3), np.ones(3))}, "3 latents and the model ppca 2"),
         ({"proposal": "prior"}, "proposal"),
         ({"proposal": lambda x: 3}, "gave a int for row 0"),
@@ -233,8 +248,8 @@ def with_nan():
         ({"dtype": "float16"}, "'float32'"),
         ({"groups": (0,)}, "groups=0"),
         ({"threads": 0}, "threads=0"),
-        ({"seed": -1}, "seed is -1"),
-        ({"seed": 0.5}, "seed is 0.5"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": 0.5}, "seed=0.5"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -278,18 +293,104 @@ def test_float32_of_a_kernel_that_declares_it_is_near_float64():
 
 
 @logpx.per_sample
-def bad_in_places(theta, dims, x, z):
+def infinite_beyond_three(theta, dims, x, z):
     if z[0] > 3.0:
-        return theta[0]
+        return math.inf
     return -0.5 * (z[0] * z[0] + (x[0] - z[0]) * (x[0] - z[0]))
 
 
-@pytest.mark.parametrize("value", [1e308 * 10, float("nan")], ids=["inf", "nan"])
-def test_a_kernel_that_writes_nan_or_infinity_stops_the_run_at_the_sample(value):
-    model = logpx.Model(bad_in_places, [1.0], 1, prior=Gaussian([0.0], [1.0]), dims=())
-    object.__setattr__(model, "theta", np.array([value]))
-    with pytest.raises((NonFiniteWeightError, InputError)):
+def test_plus_infinity_stops_the_run_at_the_sample():
+    model = logpx.Model(infinite_beyond_three, [], 1, prior=Gaussian([0.0], [1.0]))
+    with pytest.raises(NonFiniteWeightError, match="log weight is inf") as caught:
         logpx.estimate(model, [0.1], n_samples=20_000)
+    assert caught.value.value == math.inf
+    assert caught.value.z[0] > 3.0
+
+
+@logpx.log_joint
+def writes_only_the_first_ten(theta, dims, x, z, out):
+    for i in range(min(10, z.shape[1])):
+        out[i] = -0.5 * z[0, i] * z[0, i]
+
+
+def test_a_kernel_that_leaves_weights_unwritten_is_stopped():
+    model = logpx.Model(writes_only_the_first_ten, [], 1, prior=Gaussian([0.0], [1.0]))
+    with pytest.raises(NonFiniteWeightError, match="nan") as caught:
+        logpx.estimate(model, [0.1], n_samples=5000)
+    assert caught.value.index == 10
+
+
+FIRST_FAILURE = """
+import math, pickle, logpx
+from logpx.proposals import Gaussian
+
+@logpx.per_sample
+def bad(theta, dims, x, z):
+    return math.nan if z[0] > 4.0 else -0.5 * z[0] * z[0]
+
+model = logpx.Model(bad, [], 1, prior=Gaussian([0.0], [1.0]))
+try:
+    logpx.estimate(model, [[0.0]] * 3, n_samples=1 << 22, threads=4)
+except logpx.NonFiniteWeightError as error:
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error) and again.index == error.index and again.z[0] == error.z[0]
+    print(error.row, error.index)
+"""
+
+
+def test_many_threads_that_fail_at_once_in_a_new_process_name_one_and_the_same_sample():
+    """The first failure is also the first replay; both must compile once, and the earliest task's error wins."""
+    said = {
+        subprocess.run([sys.executable, "-c", FIRST_FAILURE], capture_output=True, text=True, check=True).stdout
+        for _ in range(3)
+    }
+    assert len(said) == 1
+    assert said.pop().strip()
+
+
+def test_processes_serve_as_executor():
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+        given = logpx.estimate(PPCA, X[0], n_samples=10_000, executor=pool)
+    assert bits(given) == bits(logpx.estimate(PPCA, X[0], n_samples=10_000))
+
+
+def test_proposals_of_several_kinds_by_row_are_refused():
+    kinds = iter([Prior(), Uniform()] * 3)
+    with pytest.raises(InputError, match="another form"):
+        logpx.estimate(PPCA, X, proposal=lambda x: next(kinds), n_samples=100)
+    with pytest.raises(InputError, match="rows where x is row 0 alone"):
+        logpx.estimate(PPCA, X, proposal=lambda x: PPCA.default_proposal(X), n_samples=100)
+
+
+def test_a_users_default_proposal_is_asked_row_by_row():
+    model = logpx.Model(only_float64, [1.0], 1, default_proposal=lambda x: Gaussian([x[0] / 2], [0.8]))
+    x = np.array([[0.5], [2.0], [6.0]])
+    estimate = logpx.estimate(model, x, n_samples=1 << 14)
+    exact = -0.25 * x[:, 0] ** 2 + 0.5 * math.log(math.pi)
+    np.testing.assert_allclose(estimate.log_marginal, exact, atol=0.03)
+    alone = logpx.estimate(model, x[2], proposal=Gaussian([3.0], [0.8]), n_samples=1 << 14)
+    assert abs(estimate.log_marginal[2] - alone.log_marginal) < 0.05
+
+
+def test_sobol_points_reach_a_target():
+    estimate = logpx.estimate(PPCA, X[0], points="sobol", target_std_error=1e-4)
+    assert estimate.std_error <= 1e-4
+    alone = logpx.estimate(PPCA, X[0], points="sobol", n_replicates=1, target_std_error=1e-4)
+    assert math.isnan(alone.std_error)
+    assert any("not reached" in said for said in alone.warnings)
+
+
+def test_sobol_rows_count_their_own_groups():
+    estimate = logpx.estimate(PPCA, X, points="sobol", n_samples=1000)
+    np.testing.assert_array_equal(estimate.bound(1).n_groups, 16_000)
+
+
+def test_a_mixture_prior_loses_no_mass():
+    model = logpx.models.GaussianMixture([0.5, 0.5, 0.0], [[0.0], [1.0], [2.0]], [[1.0], [1.0], [1.0]])
+    estimate = logpx.estimate(model, [0.3], proposal=Prior(), n_samples=1000)
+    assert estimate.bias_floor == 0.0
+    assert not any("mass" in said for said in estimate.warnings)
 
 
 @logpx.per_sample
@@ -324,10 +425,10 @@ def test_minus_infinity_is_a_zero_weight_and_is_counted():
     assert any("−inf" in said for said in estimate.warnings)
 
 
-@pytest.mark.parametrize(("start", "stop"), [(-1, 3), (5, 5), (6, 5), (0, 2**62 + 1)])
+@pytest.mark.parametrize(("start", "stop"), [(-1, 3), (5, 5), (6, 5), (0, 2**62 + 1), (0.5, 3), ("a", 3), (0, None)])
 def test_ranges_to_replay_are_checked(start, stop):
     with pytest.raises(InputError):
-        logpx.samples(PPCA, X[0], None, start, stop)
+        logpx.samples(PPCA, X[0], None, start, stop, row=-1 if stop is None else 0)
 
 
 @pytest.mark.parametrize("index", [2**31, 2**32, 2**33, 2**40])

@@ -286,6 +286,28 @@ def test_streams_that_are_not_iid_have_no_levels():
         Ladder().merge(ladder)
 
 
+def test_a_ladder_may_be_appended_to_itself():
+    weights = np.random.default_rng(0).normal(size=1500)
+    ladder = Ladder().update(weights)
+    ladder.concat(ladder)
+    assert ladder.n_samples == 3000
+    assert ladder.estimate().log_marginal == pytest.approx(Ladder().update(weights).estimate().log_marginal, abs=1e-14)
+
+
+@pytest.mark.parametrize("arguments", [{"shape": 5}, {"shape": (0,)}, {"tail": -1}, {"tail": 2.5}], ids=str)
+def test_a_ladder_of_no_shape_is_refused(arguments):
+    with pytest.raises(InputError, match=r"shape|tail"):
+        Ladder(**arguments)
+
+
+def test_replicates_of_foreign_streams_give_the_error_of_streams_that_are_not_iid():
+    weights = np.random.default_rng(0).normal(size=(16, 400))
+    estimate = Ladder((16,), iid=False).update(weights).estimate(replicates=True)
+    means = np.exp(weights).mean(axis=1)
+    assert estimate.log_marginal == pytest.approx(float(np.log(means.mean())), abs=1e-14)
+    assert estimate.std_error == pytest.approx(means.std(ddof=1) / means.mean() / 4, rel=1e-12)
+
+
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04nonsense", b"x" * 1000])
 def test_bytes_that_are_no_ladder_are_refused(data):
     with pytest.raises(LadderError, match="not a ladder"):

@@ -13,9 +13,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from logpx.checks import whole
 from logpx.errors import InputError
-from logpx.proposals.base import Floats, Integers, Proposal, as_floats, set_fields, whole
+from logpx.proposals.base import Floats, Integers, Proposal, as_floats, set_fields
 
+#: Largest entry of x: beyond it squares overflow.
+LARGEST = 1e150
 #: How much wider than the posterior a default proposal is at least, so that weights vary and tails are covered.
 DEFAULT_WIDEN = 1.3
 
@@ -186,7 +189,10 @@ def check_x(x: ArrayLike, n_observed: int | None) -> tuple[Floats, bool]:
     InputError
         Another shape, not real numbers, or an entry that is not finite: the message names its row and column.
     """
-    given = np.asarray(x)
+    try:
+        given = np.asarray(x)
+    except ValueError as error:
+        raise InputError(f"x is no array: {error}; give rows of equal length, (p,) or (n, p)") from error
     wanted = "p" if n_observed is None else str(n_observed)
     if given.dtype.kind not in "fiub":
         raise InputError(f"x has dtype {given.dtype}; give real numbers of shape ({wanted},) or (n, {wanted})")
@@ -195,12 +201,13 @@ def check_x(x: ArrayLike, n_observed: int | None) -> tuple[Floats, bool]:
     if given.size == 0:
         raise InputError(f"x has shape {given.shape} and is empty; give at least one row and one column")
     rows = np.ascontiguousarray(np.atleast_2d(given), dtype=np.float64)
-    bad = np.argwhere(~np.isfinite(rows))
+    bad = np.argwhere(~(np.abs(rows) <= LARGEST))
     if len(bad):
         row, column = (int(i) for i in bad[0])
         at = f"column {column}" if given.ndim == 1 else f"row {row}, column {column}"
         raise InputError(
-            f"x holds {rows[row, column]} at {at} (entries that are not finite: {len(bad)}); every entry must be finite"
+            f"x holds {rows[row, column]} at {at} (such entries: {len(bad)}); every entry must be finite, and at most "
+            f"{LARGEST:.0e} in size so that its square is"
         )
     return rows, given.ndim == 2
 

@@ -22,11 +22,12 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from logpx import _jit
+from logpx.checks import whole
 from logpx.errors import InputError
 from logpx.models.base import DEFAULT_WIDEN, check_x, positive, rows_or_one
 from logpx.models.linear_gaussian import cube, tails
 from logpx.proposals import Gaussian, Uniform
-from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields, two_parts, whole
+from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields, two_parts
 
 
 @_jit.kernel("log_joint", dtypes=("float64", "float32"))

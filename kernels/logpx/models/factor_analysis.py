@@ -18,10 +18,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from logpx.checks import whole
 from logpx.errors import InputError, NotAvailableError
 from logpx.models.base import check_fit_data, positive
 from logpx.models.linear_gaussian import LinearGaussian, rotation
-from logpx.proposals.base import Floats, as_floats, set_fields, whole
+from logpx.proposals.base import Floats, as_floats, set_fields
 
 
 @dataclass(frozen=True, eq=False, init=False)

@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from logpx import _jit
+from logpx.checks import whole
 from logpx.errors import InputError
 from logpx.models.base import DEFAULT_WIDEN, check_fit_data, check_x, positive, rows_or_one
 from logpx.proposals import Categorical, Uniform
-from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields, whole
+from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields
 
 
 @_jit.leaf

@@ -27,10 +27,11 @@ from numpy.typing import ArrayLike
 from scipy import linalg, optimize, special
 
 from logpx import _jit
+from logpx.checks import whole
 from logpx.errors import InputError
 from logpx.models.base import DEFAULT_WIDEN, check_x, positive, rows_or_one
 from logpx.proposals import Gaussian, Uniform
-from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields, two_parts, whole
+from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields, two_parts
 
 #: Observed numbers in a tile, and samples in a strip that stays in the first-level cache.
 ROWS, STRIP = 4, 128

@@ -6,7 +6,6 @@ samples of one (seed, replicate, row); its state is a short uint64 vector, from 
 sample on its own.
 """
 
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from logpx.checks import whole
 from logpx.errors import InputError
 
 __all__ = ["PointSet", "hashed", "mixed"]
@@ -38,16 +38,6 @@ def hashed(seed: int, *fields: ArrayLike) -> NDArray[np.uint64]:
     for field in fields:
         state = mixed(state + np.asarray(field, dtype=np.uint64))
     return state
-
-
-def _whole(name: str, value: Any, limit: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise InputError(f"{name} is {value!r}; give a whole number from 0 to {limit - 1}.") from None
-    if not 0 <= number < limit:
-        raise InputError(f"{name} is {number}; it may be from 0 to {limit - 1}. Choose one in that range.")
-    return number
 
 
 def _whole_array(name: str, values: ArrayLike, limit: int) -> NDArray[np.uint64]:
@@ -121,9 +111,8 @@ class PointSet:
         >>> REGISTRY["independent"].states(seed=0, replicates=[0, 0, 1], rows=[0, 1, 0], n_base=2).shape
         (3, 3)
         """
-        seed = _whole("seed", seed, _SEED_LIMIT)
-        if _whole("n_base", n_base, self.base_limit + 1) < 1:
-            raise InputError(f"n_base is {n_base}; a sample needs at least 1 number.")
+        seed = whole("seed", seed, 0, _SEED_LIMIT - 1)
+        n_base = whole("n_base", n_base, 1, self.base_limit)
         replicate_array = _whole_array("replicates", replicates, _SEED_LIMIT)
         row_array = _whole_array("rows", rows, self.row_limit)
         try:
@@ -137,8 +126,8 @@ class PointSet:
 
     def state(self, seed: int, replicate: int, row: int, n_base: int) -> NDArray[np.uint64]:
         """State of one stream, uint64 (n_state,); see `states`."""
-        replicates = [_whole("replicate", replicate, _SEED_LIMIT)]
-        return self.states(seed, replicates, [_whole("row", row, self.row_limit)], n_base)[0]
+        replicates = [whole("replicate", replicate, 0, _SEED_LIMIT - 1)]
+        return self.states(seed, replicates, [whole("row", row, 0, self.row_limit - 1)], n_base)[0]
 
     def check_index(self, stop: int) -> None:
         """Raise InputError if a stream of this point set has no samples up to index `stop` − 1."""

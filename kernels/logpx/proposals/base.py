@@ -9,7 +9,6 @@ for each row of x, and its sizes in `dims`.
 from __future__ import annotations
 
 import abc
-import operator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -87,17 +86,6 @@ def as_floats(name: str, value: ArrayLike, *, n_axes: tuple[int, ...]) -> Floats
         raise InputError(f"{name}[{where}] is {array[tuple(bad[0])]}; every entry must be finite ({len(bad)} are not)")
     array.flags.writeable = False
     return array
-
-
-def whole(name: str, value: Any, least: int = 1) -> int:
-    """A whole number of at least `least`, or an InputError."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise InputError(f"{name} is {value!r}; give a whole number of at least {least}") from None
-    if number < least or isinstance(value, bool):
-        raise InputError(f"{name} is {value!r}; give a whole number of at least {least}")
-    return number
 
 
 def two_parts(constant: ArrayLike) -> Floats:

@@ -53,7 +53,7 @@ class Prior(Proposal):
             )
         if not isinstance(prior, Proposal):
             raise InputError(f"the model's prior is a {type(prior).__name__}; it must be a proposal, such as Gaussian")
-        return prior
+        return prior.bind(model, x)
 
     def log_density(self, z: ArrayLike) -> Floats:
         """Not known before `bind`."""

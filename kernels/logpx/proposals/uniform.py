@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from logpx import _jit
+from logpx.checks import whole
 from logpx.errors import InputError, NotAvailableError
-from logpx.proposals.base import Floats, Integers, Proposal, as_floats, packed, set_fields, two_parts, whole
+from logpx.proposals.base import Floats, Integers, Proposal, as_floats, packed, set_fields, two_parts
 
 
 @_jit.kernel("proposal", dtypes=("float64", "float32"))

@@ -78,7 +78,7 @@ def test_default_is_wider_than_the_posterior():
         ({"prior_mean": np.nan}, "prior_mean.* is nan"),
         ({"prior_variance": 0.0}, "prior_variance is 0.0; it must be above zero"),
         ({"noise_variance": -1.0}, "noise_variance is -1.0"),
-        ({"n_observed": 0}, "n_observed is 0"),
+        ({"n_observed": 0}, "n_observed=0"),
     ],
 )
 def test_bad_parameters_say_what_is_wrong(arguments, message):

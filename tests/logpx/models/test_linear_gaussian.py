@@ -222,8 +222,8 @@ def test_ppca_fit_without_noise_says_how_many_latents_fit():
         (np.zeros(5), 1, "fitting needs at least 2 rows"),
         (np.zeros((1, 5)), 1, "fitting needs at least 2 rows|allows 1 to"),
         (np.eye(5), 9, r"n_latents is 9; X of shape \(5, 5\) allows 1 to [45]"),
-        (np.eye(5), 0, "n_latents is 0"),
-        (np.eye(5), 1.5, "n_latents is 1.5"),
+        (np.eye(5), 0, "n_latents=0"),
+        (np.eye(5), 1.5, "n_latents=1.5"),
         (np.full((5, 5), np.nan), 1, "x holds nan at row 0, column 0"),
     ],
 )

@@ -157,14 +157,14 @@ def test_no_two_streams_of_a_run_share_a_key():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((-1, [0], [0], 2), "seed is -1"),
-        ((2**63, [0], [0], 2), "may be from 0"),
+        ((-1, [0], [0], 2), "seed=-1"),
+        ((2**63, [0], [0], 2), "from 0 to"),
         ((0.5, [0], [0], 2), "whole number"),
         ((0, [-1], [0], 2), "replicates runs from -1"),
         ((0, [0], [2**32], 2), "rows runs from"),
         ((0, [0.0], [0], 2), "dtype float64"),
         ((0, [0, 1], [0, 1, 2], 2), "one of either"),
-        ((0, [0], [0], 0), "at least 1"),
+        ((0, [0], [0], 0), "n_base=0: a whole number from 1"),
     ],
 )
 def test_bad_addresses_are_refused(arguments, words):

@@ -128,7 +128,7 @@ def test_limits_are_stated():
     POINTS.check_index(2**32)
     with pytest.raises(InputError, match="4294967296 a stream"):
         POINTS.check_index(2**32 + 1)
-    with pytest.raises(InputError, match="n_base is 1025"):
+    with pytest.raises(InputError, match="n_base=1025"):
         POINTS.state(0, 0, 0, 1025)
 
 
