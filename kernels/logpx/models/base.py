@@ -75,7 +75,8 @@ class Model:
     grad : kernel, optional
         Reserved.
     n_observed : int, optional
-        Length of a row of x, checked where given.
+        Length of a row of x, checked where given: give it. Kernels run without bounds checks, so an index past the end
+        of x, theta or z reads whatever lies there. NUMBA_BOUNDSCHECK=1 in the environment finds such an index.
     name : str, optional
         The kernel's own name by default.
 
