@@ -35,6 +35,8 @@ DATA = {
     "digits": "scikit-learn's digits, 1297 images to train on and 500 held out; models are fitted",
     "sample": "a small simulated data set, drawn from the model itself",
 }
+#: Those whose rows are the same for every model.
+SHARED = ("digits",)
 
 
 class Digits(NamedTuple):

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logpx.proposals import Categorical, Gaussian, Prior, Proposal, Uniform, divergences
+from logpx_bench.errors import InputError
 from logpx_bench.options import Option
 
 Vector = NDArray[np.float64]
@@ -49,10 +50,18 @@ def _importance(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
 
 
 def _gaussian(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
-    return Gaussian(model.posterior(x).mean, np.full(model.n_latents, options["scale"]))
+    centre = model.posterior(x) if hasattr(model, "posterior") else None
+    if not isinstance(centre, Gaussian):
+        raise InputError(
+            f"the estimator 'gaussian' needs a model whose posterior is Gaussian; that of {model.name} is "
+            f"{'not known' if centre is None else centre.name}. Use importance, prior or uniform there."
+        )
+    return Gaussian(centre.mean, np.full(model.n_latents, options["scale"]))
 
 
 def _posterior(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
+    if not hasattr(model, "posterior"):
+        raise InputError(f"the estimator 'posterior' needs a model with a known posterior; {model.name} has none")
     exact: Proposal = model.posterior(x)
     return exact.bind(model, x)
 

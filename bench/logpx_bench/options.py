@@ -2,7 +2,7 @@
 match.
 
 A model or an estimator declares its options in a table, name → `Option`. `check` reads a TOML table against it; a list
-in place of a number is a sweep, expanded by `sweep` into one set of options each.
+in place of a number is a sweep, expanded by `sweep` into one set of options each. A kind's settings take no sweeps.
 """
 
 import difflib
@@ -32,7 +32,7 @@ class Option:
     def read(self, value: Any, where: str) -> Any:
         """The value as `kind`, or a SuiteError."""
         numeric = isinstance(value, int | float) and not isinstance(value, bool)
-        if not numeric or (self.kind is int and value != int(value)) or not self.low <= value <= self.high:
+        if not numeric or not self.low <= value <= self.high or (self.kind is int and value != int(value)):
             fail(where, f"is {value!r}; allowed is {self.allowed}")
         return self.kind(value)
 
@@ -52,18 +52,26 @@ def choose(value: Any, allowed: Iterable[str], where: str, what: str) -> str:
     raise SuiteError(f"{where}: there is no {what} {value!r}. Known: {', '.join(allowed)}.{hint}")
 
 
-def check(given: Mapping[str, Any], known: Mapping[str, Option], where: str) -> dict[str, Any]:
-    """Options read against their table; defaults filled in; lists (sweeps) kept as lists."""
+def distinct(values: list[Any], where: str) -> None:
+    """A SuiteError for an empty list, and for one that holds a value twice."""
+    if not values:
+        fail(where, "is an empty list; it needs one value or more")
+    for value in values:
+        if values.count(value) > 1:
+            fail(where, f"holds {value!r} twice; each value may be there once")
+
+
+def check(given: Mapping[str, Any], known: Mapping[str, Option], where: str, *, sweeps: bool = True) -> dict[str, Any]:
+    """Options read against their table; defaults filled in; lists (sweeps) kept as lists, or refused."""
     for name in given:
         choose(name, known, where, "option")
     read: dict[str, Any] = {}
     for name, option in known.items():
         if name in given:
             value = given[name]
-            if isinstance(value, list):
-                if not value:
-                    fail(f"{where}: {name}", "is an empty list; a sweep needs one value or more")
+            if isinstance(value, list) and sweeps:
                 read[name] = [option.read(one, f"{where}: {name}") for one in value]
+                distinct(read[name], f"{where}: {name}")
             else:
                 read[name] = option.read(value, f"{where}: {name}")
         elif option.default is not None:

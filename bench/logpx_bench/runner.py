@@ -111,10 +111,18 @@ def plan(suite: Suite, store: Store | None, threads: int) -> list[Planned]:
     planned = []
     for cell in expand(suite):
         with naming(cell):
+            KINDS[cell.kind].verify(cell)
             key = key_of(cell, threads)
             seconds, measured = predict(cell, store, threads)
             planned.append(Planned(cell, key, key in there, seconds, measured, expected_error(cell)))
     return planned
+
+
+def verify(suite: Suite) -> None:
+    """A LogpxError, naming the cell, where a cell of the suite cannot be run. Nothing is run or written."""
+    for cell in expand(suite):
+        with naming(cell):
+            KINDS[cell.kind].verify(cell)
 
 
 # -- running ------------------------------------------------------------------------------------------------------
@@ -158,8 +166,10 @@ def run(
     Raises
     ------
     LogpxError
-        A cell failed: the message names it. Cells before it are kept.
+        A cell cannot be run (see `verify`): nothing is written. Or it failed: cells before it are kept. The message
+        names it.
     """
+    verify(suite)
     start, counts = time.perf_counter(), [0, 0]
     where = machine.provenance(threads)
     store.write_provenance(where)

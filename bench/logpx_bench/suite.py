@@ -12,6 +12,8 @@
     n_samples = "2^18"                  # an integer, "2^j", or a list of them where the kind takes one
     n_replicates = 64
     seeds = [0]
+    points = "independent"
+    dtype = "float64"                   # or "float32"
 
 Anything unknown or out of range is a `SuiteError` that names file, experiment and key, says what is allowed, and the
 nearest match.
@@ -22,27 +24,27 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from logpx.points import REGISTRY
 from logpx_bench.data import DATA, MODELS
 from logpx_bench.errors import SuiteError
 from logpx_bench.estimators import ESTIMATORS
 from logpx_bench.experiments import KINDS
-from logpx_bench.options import check, choose, fail, sweep
+from logpx_bench.options import Option, check, choose, distinct, fail, sweep
 
 #: Largest n_samples: the sample index has 62 bits.
 MAX_SAMPLES = 2**62
-#: Suites that come with the source tree.
-FOLDER = Path(__file__).resolve().parent.parent / "suites"
+#: Where the suites that come along lie: in the package where it was installed, beside it in the source tree.
+_HERE = Path(__file__).resolve().parent
+FOLDER = next((one for one in (_HERE / "suites", _HERE.parent / "suites") if one.is_dir()), _HERE.parent / "suites")
 #: Point sets a suite may ask for: the kinds of experiment read levels, which only independent weights have.
 POINTS = tuple(name for name, points in REGISTRY.items() if points.iid)
 #: Precisions a suite may ask for.
 DTYPES = ("float64", "float32")
 
 
-@dataclass(frozen=True)
-class Spec:
+class Spec(NamedTuple):
     """A model or an estimator: its registry name and its checked options."""
 
     name: str
@@ -86,7 +88,7 @@ class Suite:
 
 
 def available() -> list[Path]:
-    """Suite files that come with the source tree, sorted."""
+    """Suite files that come along, sorted."""
     return sorted(FOLDER.glob("*.toml"))
 
 
@@ -143,21 +145,22 @@ def _experiment(table: Any, where: str, file: str) -> Experiment:
     for key in KINDS[kind].required:
         if key not in table and not (key == "models" and "model" in table):
             fail(f"{where}: {key}", f"is missing; a {kind} experiment needs {', '.join(KINDS[kind].required)}")
-    n_samples = _list(table.get("n_samples", 1))
+    n_samples = [_n_samples(one, f"{where}: n_samples") for one in _list(table.get("n_samples", 1))]
+    distinct(n_samples, f"{where}: n_samples")
     experiment = Experiment(
         name=name,
         kind=kind,
         models=_models(table, where),
-        estimators=_specs(table.get("estimators", []), ESTIMATORS, where, "estimators", "estimator"),
+        estimators=_estimators(table, where),
         data=choose(table.get("data", "digits"), DATA, f"{where}: data", "data set"),
         rows=_integers(table.get("rows", [0]), f"{where}: rows", 0, 10**9),
-        n_samples=tuple(_n_samples(one, f"{where}: n_samples") for one in n_samples),
-        n_replicates=_integers(table.get("n_replicates", 1), f"{where}: n_replicates", 1, 10**7)[0],
+        n_samples=tuple(n_samples),
+        n_replicates=_integer(table.get("n_replicates", 1), f"{where}: n_replicates", 1, 10**7),
         seeds=_integers(table.get("seeds", [0]), f"{where}: seeds", 0, 2**63 - 1),
-        threads=_integers(table.get("threads", []), f"{where}: threads", 1, 4096),
-        points=choose(table.get("points", "independent"), POINTS, f"{where}: points", "point set"),
+        threads=_integers(table["threads"], f"{where}: threads", 1, 4096) if "threads" in table else (),
+        points=_points(table.get("points", "independent"), f"{where}: points"),
         dtype=choose(table.get("dtype", "float64"), DTYPES, f"{where}: dtype", "dtype"),
-        settings=check({k: v for k, v in table.items() if k in KINDS[kind].settings}, KINDS[kind].settings, where),
+        settings=_settings(table, KINDS[kind].settings, where),
     )
     for one in experiment.models:
         MODELS[one.name].check_data(experiment.data, f"{where}: model {one.name!r}")
@@ -172,6 +175,22 @@ def _models(table: Mapping[str, Any], where: str) -> tuple[Spec, ...]:
     return _specs(given, MODELS, where, "models", "model")
 
 
+def _estimators(table: Mapping[str, Any], where: str) -> tuple[Spec, ...]:
+    if "estimators" not in table:
+        return ()
+    return _specs(table["estimators"], ESTIMATORS, where, "estimators", "estimator")
+
+
+def _settings(table: Mapping[str, Any], known: Mapping[str, Option], where: str) -> dict[str, Any]:
+    return check({name: value for name, value in table.items() if name in known}, known, where, sweeps=False)
+
+
+def _points(value: Any, where: str) -> str:
+    if isinstance(value, str) and value in REGISTRY and value not in POINTS:
+        fail(where, f"is {value!r}, whose samples are not independent: it has no levels. Allowed: {', '.join(POINTS)}")
+    return choose(value, POINTS, where, "point set")
+
+
 def _specs(given: Any, known: Mapping[str, Any], where: str, key: str, what: str) -> tuple[Spec, ...]:
     if not isinstance(given, list):
         fail(f"{where}: {key}", f'is {given!r}; allowed is a list of tables, as in [{{name = "…"}}]')
@@ -183,6 +202,7 @@ def _specs(given: Any, known: Mapping[str, Any], where: str, key: str, what: str
         options = {option: value for option, value in one.items() if option != "name"}
         checked = check(options, known[name].options, f"{where}: {what} {name!r}")
         specs.extend(Spec(name, chosen) for chosen in sweep(checked))
+    distinct([{"name": one.name, **one.options} for one in specs], f"{where}: {key}")
     return tuple(specs)
 
 
@@ -190,11 +210,15 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def _integer(value: Any, where: str, low: int, high: int, more: str = "") -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        fail(where, f"is {value!r}; allowed is an integer from {low} to {high}{more}")
+    return value
+
+
 def _integers(value: Any, where: str, low: int, high: int) -> tuple[int, ...]:
-    values = _list(value)
-    for one in values:
-        if not isinstance(one, int) or isinstance(one, bool) or not low <= one <= high:
-            fail(where, f"is {one!r}; allowed is an integer from {low} to {high}, or a list of them")
+    values = [_integer(one, where, low, high, ", or a list of them") for one in _list(value)]
+    distinct(values, where)
     return tuple(values)
 
 

@@ -1,5 +1,12 @@
 """Exact tests of suite files: what is read, and the error for everything that must not be there."""
 
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from logpx_bench import runner
@@ -72,6 +79,18 @@ REPLACED = [
     ("[2, 3]", "0", ["n_latents", "is 0", "an integer from 1 to 64"]),
     ("[2, 3]", '"two"', ["n_latents", "is 'two'", "an integer from 1 to 64"]),
     ("[2, 3]", "[]", ["n_latents", "empty list"]),
+    ("[2, 3]", "inf", ["n_latents", "is inf", "an integer from 1 to 64"]),
+    ("[2, 3]", "nan", ["n_latents", "is nan", "an integer from 1 to 64"]),
+    ("[2, 3]", "[2, 2.0]", ["n_latents", "2 twice"]),
+    ("rows = [0, 4]", "rows = []", ["rows", "empty list"]),
+    ("rows = [0, 4]", "rows = [0, 0]", ["rows", "0 twice"]),
+    ('model = {name = "ppca", n_latents = [2, 3]}', "models = []", ["models", "empty list"]),
+    ('model = {name = "ppca", n_latents = [2, 3]}', 'models = [{name = "ppca"}, {name = "ppca"}]', ["models", "twice"]),
+    ('[{name = "prior"}, {name = "importance", widen = [1.0, 1.3]}]', "[]", ["estimators", "empty list"]),
+    ('"2^10"', "[]", ["n_samples", "empty list"]),
+    ("n_replicates = 32", "n_replicates = []", ["n_replicates", "is []", "an integer from 1"]),
+    ("n_replicates = 32", "n_replicates = [32, 64]", ["n_replicates", "is [32, 64]", "an integer from 1"]),
+    ("seeds = [0, 1]", "seeds = []", ["seeds", "empty list"]),
     ("[2, 3]", "true", ["n_latents", "is True"]),
     ('"digits"', '"digit"', ["data", "'digit'", 'Did you mean "digits"']),
     ('"prior"', '"priot"', ["estimator 'priot'", 'Did you mean "prior"', "importance"]),
@@ -87,6 +106,7 @@ REPLACED = [
     ("seeds = [0, 1]", "threads = 2", ["'threads'", "kind 'ladder'"]),
     ("seeds = [0, 1]", 'dtype = "float16"', ["dtype", "'float16'", "float64, float32"]),
     ("seeds = [0, 1]", 'points = "sobols"', ["point set 'sobols'", "independent"]),
+    ("seeds = [0, 1]", 'points = "sobol"', ["points", "'sobol'", "not independent", "Allowed: independent"]),
     ("seeds = [0, 1]", 'models = [{name = "ppca"}]', ["model", "give one of them"]),
     ('name = "error_against_k"', 'name = "Error"', ["name", "'Error'", "lower-case"]),
     ('title = "a test"', 'titel = "a test"', ["mine.toml", "'titel'", 'Did you mean "title"']),
@@ -117,6 +137,48 @@ def test_ranking_is_of_two_models_and_one_power_of_two(write):
         suites.load(write(text.replace("[2, 3]", "[2, 3, 4]")))
     with pytest.raises(SuiteError, match="one power of two"):
         suites.load(write(text.replace('"2^10"', "1000")))
+
+
+def test_a_ranking_is_on_data_that_both_models_share(write):
+    text = GOOD.replace('"ladder"', '"ranking"').replace("rows = [0, 4]\n", "").replace('"digits"', '"sample"')
+    with pytest.raises(SuiteError, match="data is 'sample', of which each model draws its own; a ranking needs digits"):
+        suites.load(write(text))
+
+
+@pytest.mark.parametrize(("gap", "said"), [("[0.5, 1.0]", r"is \[0.5, 1.0\]"), ("1.5", "is 1.5"), ("nan", "is nan")])
+def test_a_setting_is_one_number_in_its_range(write, gap, said):
+    text = GOOD.replace('"ladder"', '"ranking"').replace("rows = [0, 4]\n", f"gap = {gap}\n")
+    with pytest.raises(SuiteError, match=f"gap {said}; allowed is a number from 0 to 1"):
+        suites.load(write(text))
+
+
+@pytest.mark.parametrize(("seeds", "said"), [("[0, 1]", "one seed"), ("[]", "empty list")])
+def test_a_gallery_has_one_seed(write, seeds, said):
+    text = '[[experiment]]\nname = "digits"\nkind = "gallery"\nmodel = {name = "ppca"}\nrows = [0]\n'
+    assert len(runner.expand(suites.load(write(text + "seeds = [3]")))) == 2
+    with pytest.raises(SuiteError, match=said):
+        suites.load(write(text + f"seeds = {seeds}"))
+
+
+def test_an_installation_holds_the_suites(tmp_path):
+    """As pyproject.toml lays the folders of a wheel out, in a process that has nothing else of ours on its path."""
+    root = Path(__file__).resolve().parents[2]
+    wheel = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
+    places = wheel["wheel"]["sources"]
+    assert sorted(places) == sorted(wheel["wheel"]["only-include"])
+    for source, place in places.items():
+        shutil.copytree(
+            root / source, tmp_path / place, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+        )
+    code = "from logpx_bench import suite; print(suite.__file__, *(suite.load(p).name for p in suite.available()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [str(tmp_path / "logpx_bench" / "suite.py"), "article", "quick"]
 
 
 def test_unknown_suites_get_the_nearest_name(tmp_path):

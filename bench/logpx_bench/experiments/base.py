@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from logpx import _jit
-from logpx_bench import machine
+from logpx_bench import data, machine
+from logpx_bench.estimators import make_proposal
 from logpx_bench.options import Option
 from logpx_bench.schema import content_key
 
 if TYPE_CHECKING:
     from logpx_bench.suite import Experiment
+
+#: A registry name and its options.
+Named = tuple[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,40 @@ class Cell:
     n_replicates: int
     seed: int
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        suite: str,
+        experiment: "Experiment",
+        model: Named,
+        estimator: Named,
+        *,
+        n_samples: int,
+        n_replicates: int,
+        seed: int,
+        row: int | None = None,
+        threads: int | None = None,
+    ) -> "Cell":
+        """One cell of an experiment: what the experiment fixes for all of its cells, and what is this one's own."""
+        return cls(
+            suite=suite,
+            experiment=experiment.name,
+            kind=experiment.kind,
+            model=model[0],
+            model_options=model[1],
+            data=experiment.data,
+            row=row,
+            estimator=estimator[0],
+            estimator_options=estimator[1],
+            points=experiment.points,
+            dtype=experiment.dtype,
+            threads=threads,
+            n_samples=n_samples,
+            n_replicates=n_replicates,
+            seed=seed,
+            settings=experiment.settings,
+        )
 
     def coordinates(self) -> dict[str, Any]:
         """As a plain dict."""
@@ -69,6 +107,12 @@ class Record:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
+def verify_row(cell: Cell) -> None:
+    """That the cell's model, its row of data and its proposal can be made."""
+    subject = data.build(cell.model, cell.model_options, cell.data)
+    make_proposal(cell.estimator, cell.estimator_options, subject.model, data.take(subject, cell.row or 0))
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of experiment.
@@ -92,6 +136,8 @@ class Kind:
         Evaluations of log p(x, z) that it will make.
     check : (experiment, where) -> None
         Raises SuiteError where the parts of an experiment do not go together.
+    verify : (cell) -> None
+        Raises LogpxError where what the cell asks for is not there, before anything runs or is written.
     """
 
     name: str
@@ -102,6 +148,7 @@ class Kind:
     run: Callable[[Cell, int], Record]
     evaluations: Callable[[Cell], int]
     check: Callable[["Experiment", str], None]
+    verify: Callable[[Cell], None] = verify_row
     settings: Mapping[str, Option] = field(default_factory=dict)
     timed: bool = False
     overhead: float = 0.0
@@ -110,6 +157,12 @@ class Kind:
 def power(n: int) -> str:
     """A power of two above 64 as 2^j, any other number as it is."""
     return f"2^{n.bit_length() - 1}" if n > 64 and n & (n - 1) == 0 else str(n)
+
+
+def stream_seed(*parts: Any) -> int:
+    """A seed for a stream that has such coordinates, 60 bits of their hash: neighbours share no random numbers, as they
+    would with seeds 0, 1, 2, … that are added up."""
+    return int(content_key(list(parts))[:15], 16)
 
 
 @functools.cache

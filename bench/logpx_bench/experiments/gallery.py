@@ -11,13 +11,14 @@ its samples and its log p(x) are missing here, not zero.
 Nothing is estimated: log p(x) is the model's closed form. Pixels outside `kept` are put back at their constant value.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from logpx_bench import data, ledger
-from logpx_bench.experiments.base import Cell, Kind, Record
+from logpx_bench.experiments.base import Cell, Kind, Named, Record
 from logpx_bench.options import Option, fail
 
 if TYPE_CHECKING:
@@ -32,35 +33,20 @@ LINEAR = ("ppca", "factor_analysis")
 def expand(suite: str, experiment: "Experiment") -> list[Cell]:
     """PCA at each number of latents that the models name, then the models."""
     latents = sorted({model.options["n_latents"] for model in experiment.models})
-    seed = experiment.seeds[0]
-    pca = [("pca", {"n_latents": n}) for n in latents]
-    return [
-        Cell(
-            suite=suite,
-            experiment=experiment.name,
-            kind="gallery",
-            model=name,
-            model_options=options,
-            data=experiment.data,
-            row=None,
-            estimator="exact",
-            estimator_options={},
-            points=experiment.points,
-            dtype=experiment.dtype,
-            threads=None,
-            n_samples=0,
-            n_replicates=0,
-            seed=seed,
-            settings={**experiment.settings, "rows": list(experiment.rows)},
-        )
-        for name, options in [*pca, *((model.name, model.options) for model in experiment.models)]
+    settings, (seed,) = {**experiment.settings, "rows": list(experiment.rows)}, experiment.seeds
+    models: list[Named] = [*(("pca", {"n_latents": n}) for n in latents), *experiment.models]
+    cells = [
+        Cell.of(suite, experiment, model, ("exact", {}), n_samples=0, n_replicates=0, seed=seed) for model in models
     ]
+    return [replace(cell, settings=settings) for cell in cells]
 
 
 def check(experiment: "Experiment", where: str) -> None:
-    """Digits, and models that reconstruct."""
+    """Digits, one seed, and models that reconstruct."""
     if experiment.data != "digits":
         fail(f"{where}: data", f"is {experiment.data!r}; a gallery shows the digits")
+    if len(experiment.seeds) != 1:
+        fail(f"{where}: seeds", f"are {list(experiment.seeds)}; a gallery draws its samples from one seed")
     for model in experiment.models:
         if model.name not in LINEAR:
             fail(
@@ -68,10 +54,20 @@ def check(experiment: "Experiment", where: str) -> None:
             )
 
 
+def verify(cell: Cell) -> None:
+    """That the rows to be shown are there."""
+    for row in cell.settings["rows"]:
+        data.take(_held_out(), row)
+
+
+def _held_out() -> data.Subject:
+    return data.Subject(None, data.digits().test, 0.0)
+
+
 def run(cell: Cell, threads: int) -> Record:
     """Reconstruct, sample, and score the held-out images."""
     digits, clock = data.digits(), ledger.Clock()
-    shown = np.stack([data.take(data.Subject(None, digits.test, 0.0), row) for row in cell.settings["rows"]])
+    shown = np.stack([data.take(_held_out(), row) for row in cell.settings["rows"]])
     parts = _pca(cell.model_options["n_latents"], digits) if cell.model == "pca" else _linear(cell, digits)
     residual = parts["all"] - digits.test
     chosen = parts["all"][list(cell.settings["rows"])]
@@ -126,6 +122,7 @@ GALLERY = Kind(
     run=run,
     evaluations=lambda cell: 0,
     check=check,
+    verify=verify,
     settings=SETTINGS,
     overhead=0.3,
 )

@@ -9,7 +9,7 @@ The image is not picked by hand. Of all held-out images it is the one whose exac
 nat unless the suite says otherwise): small enough that Monte Carlo error matters, and the same for everyone who runs
 this. A is by definition the model that explains that image better.
 
-Each k is a run of its own seeds, so that neighbouring points of the curve do not share their noise.
+Each k is a run of seeds of its own, hashed from seed, k and model: no two points of the curve share their noise.
 
 Stored per k = 2^j, one value a replicate: "independent/a/j", "independent/b/j", "common/a/j", "common/b/j"; "exact"
 holds the two exact values.
@@ -22,48 +22,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logpx_bench import data, ledger
+from logpx_bench.errors import InputError
 from logpx_bench.estimators import divergence, make_proposal
-from logpx_bench.experiments.base import Cell, Kind, Record
+from logpx_bench.experiments.base import Cell, Kind, Record, stream_seed
 from logpx_bench.experiments.ladder import call, sizes, warm_up
 from logpx_bench.options import Option, fail
 
 if TYPE_CHECKING:
     from logpx_bench.suite import Experiment
 
-SETTINGS = {"gap": Option(float, 0, 1e6, "nats; the exact gap that the chosen image comes closest to", default=0.5)}
+SETTINGS = {"gap": Option(float, 0, 1, "nats; the exact gap that the chosen image comes closest to", default=0.5)}
 
-#: Seeds of model B in the independent variant lie this far from those of A.
-SEED_STEP = 1_000_003
+#: Exact gap of the chosen image, nats: more than rounding, and small, for what is asked is how often that is missed.
+MIN_GAP, MAX_GAP = 1e-9, 1.0
 
 
 def expand(suite: str, experiment: "Experiment") -> list[Cell]:
     """One cell an estimator and seed; the pair is the experiment's two models, the better one yet unknown."""
     first, second = experiment.models
+    pair = (first.name, {**first.options, "other": {"name": second.name, **second.options}})
     return [
-        Cell(
-            suite=suite,
-            experiment=experiment.name,
-            kind="ranking",
-            model=first.name,
-            model_options={**first.options, "other": {"name": second.name, **second.options}},
-            data=experiment.data,
-            row=None,
-            estimator=estimator.name,
-            estimator_options=estimator.options,
-            points=experiment.points,
-            dtype=experiment.dtype,
-            threads=None,
+        Cell.of(
+            suite,
+            experiment,
+            pair,
+            estimator,
             n_samples=experiment.n_samples[0],
             n_replicates=experiment.n_replicates,
             seed=seed,
-            settings=experiment.settings,
         )
         for seed, estimator in itertools.product(experiment.seeds, experiment.estimators)
     ]
 
 
 def check(experiment: "Experiment", where: str) -> None:
-    """Two models, one power of two."""
+    """Data that both models explain, two models, one power of two."""
+    if experiment.data not in data.SHARED:
+        allowed = ", ".join(data.SHARED)
+        fail(f"{where}: data", f"is {experiment.data!r}, of which each model draws its own; a ranking needs {allowed}")
     if len(experiment.models) != 2:
         fail(f"{where}: models", f"are {len(experiment.models)} (sweeps counted); a ranking is of exactly 2")
     n_samples = experiment.n_samples
@@ -81,13 +77,25 @@ class Pair(NamedTuple):
 
 
 def choose_pair(cell: Cell) -> Pair:
-    """The held-out row whose exact gap is closest to the one asked for, and which model is better there."""
+    """The held-out row whose exact gap is closest to the one asked for, and which model is better there.
+
+    Raises
+    ------
+    InputError
+        Not even the closest gap is under 1 nat, or the two models are the same.
+    """
     other = dict(cell.model_options["other"])
     named = [(cell.model, {k: v for k, v in cell.model_options.items() if k != "other"}), (other.pop("name"), other)]
     made = [(name, options, data.build(name, options, cell.data)) for name, options in named]
     totals = [np.asarray(subject.model.log_marginal(subject.X)) for _, _, subject in made]
     difference = totals[0] - totals[1]
     row = int(np.argmin(np.abs(np.abs(difference) - cell.settings["gap"])))
+    if not MIN_GAP <= abs(difference[row]) <= MAX_GAP:
+        raise InputError(
+            f"the two models differ by {abs(difference[row]):.4g} nats on row {row}, where they come closest to a gap "
+            f"of {cell.settings['gap']:g}; a ranking needs a gap of {MIN_GAP:g} nat at least and of {MAX_GAP:g} nat at "
+            "most. Choose models that are more alike, but not the same."
+        )
     if difference[row] < 0:
         made.reverse()
         totals.reverse()
@@ -105,8 +113,8 @@ def run(cell: Cell, threads: int) -> Record:
     clock, estimates = ledger.Clock(), []
     values: dict[str, Any] = {"exact": pair.exact}
     for level in range(cell.n_samples.bit_length()):
-        seed = cell.seed + level
-        for name, side, own in (("common/a", 0, seed), ("common/b", 1, seed), ("independent/b", 1, seed + SEED_STEP)):
+        seed, other = (stream_seed("ranking", cell.seed, level, side) for side in "ab")
+        for name, side, own in (("common/a", 0, seed), ("common/b", 1, seed), ("independent/b", 1, other)):
             model, proposal = sides[side]
             one = call(cell, model, x, proposal, 2**level, cell.n_replicates, own, threads)
             estimates.append(one)
@@ -114,6 +122,13 @@ def run(cell: Cell, threads: int) -> Record:
         values[f"independent/a/{level}"] = values[f"common/a/{level}"]
     bill = ledger.bill(estimates, fit_seconds, clock.cpu(), compile_seconds)
     return Record(columns=_columns(pair, sides, x, threads) | bill.columns(), values=values)
+
+
+def verify(cell: Cell) -> None:
+    """That there is an image with such a gap, and that both proposals can be made for it."""
+    pair = choose_pair(cell)
+    for _, _, subject in (pair.better, pair.worse):
+        _proposal(cell, subject.model, data.take(pair.better[2], pair.row))
 
 
 def _proposal(cell: Cell, model: Any, x: NDArray[np.float64]) -> Any:
@@ -155,6 +170,7 @@ RANKING = Kind(
     run=run,
     evaluations=lambda cell: 3 * (2 * cell.n_samples - 1) * cell.n_replicates,
     check=check,
+    verify=verify,
     settings=SETTINGS,
     overhead=0.5,
 )

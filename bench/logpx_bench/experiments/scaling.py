@@ -36,23 +36,16 @@ def expand(suite: str, experiment: "Experiment") -> list[Cell]:
     """Size by size, the thread counts and estimators in turn."""
     threads = experiment.threads or (1,)
     return [
-        Cell(
-            suite=suite,
-            experiment=experiment.name,
-            kind="scaling",
-            model=model.name,
-            model_options=model.options,
-            data=experiment.data,
-            row=row,
-            estimator=estimator.name,
-            estimator_options=estimator.options,
-            points=experiment.points,
-            dtype=experiment.dtype,
-            threads=n_threads,
+        Cell.of(
+            suite,
+            experiment,
+            model,
+            estimator,
             n_samples=n_samples,
             n_replicates=1,
             seed=seed,
-            settings=experiment.settings,
+            row=row,
+            threads=n_threads,
         )
         for n_samples, seed, model, row, estimator, n_threads in itertools.product(
             experiment.n_samples,
