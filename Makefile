@@ -49,18 +49,16 @@ report: $(STAMP)  ## run the quick suite and draw the report, in results/report
 	@"$(LOGPX)" run quick --store $(STORE)
 	@"$(LOGPX)" report --store $(STORE) --out $(REPORT)
 	@test -s $(REPORT)/index.html || { echo "The report was not written: $(REPORT)/index.html is missing." >&2; exit 1; }
-	@echo "The report is at $(CURDIR)/$(REPORT)/index.html"
 
 article: $(STAMP)  ## run the article suite and draw the committed report anew, in reports
 	@mkdir -p $(RESULTS)
 	@"$(LOGPX)" run article --store $(RESULTS)/article.sqlite
 	@"$(LOGPX)" report --store $(RESULTS)/article.sqlite --out reports
-	@echo "The report is at $(CURDIR)/reports/index.html"
 
 test: $(STAMP)  ## run the tests and one untimed pass of every benchmark case
 	@"$(BIN)" -m pytest
 
-bench: $(STAMP)  ## time every benchmark case, error beside time, rows into results/benchmarks.sqlite
+bench: $(STAMP)  ## time every benchmark case, error beside time, rows into results/results.sqlite
 	@"$(BIN)" -m pytest --benchmark-only
 
 lint: $(STAMP)  ## check style and format

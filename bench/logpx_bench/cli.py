@@ -7,12 +7,14 @@
     logpx merge FILE     add another store's rows
     logpx export FOLDER  every table as CSV
 
-An error that logpx foresees is one red message and exit code 2, without a traceback. Ctrl-C keeps what is finished:
-exit code 130.
+Results are in results/results.sqlite unless --store names another file. An error that logpx foresees, or that the
+system reports of a file, is one red message and exit code 2, without a traceback. Ctrl-C keeps what is finished: exit
+code 130.
 """
 
 import contextlib
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +27,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from logpx.points import PointSet
     from logpx_bench.runner import Planned
+    from logpx_bench.store import Store
 
 app = typer.Typer(
     add_completion=False,
@@ -32,27 +35,46 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Estimators of log p(x) for latent-variable models: run, measure, report.",
 )
-#: Width is that of the terminal; in a pipe, wide enough that a table's row stays one line.
-console = Console()
+#: Width is that of the terminal; in a pipe or a file, wide enough that a table's row stays one line.
+console = Console(width=None if sys.stdout.isatty() else 10_000)
 
 StoreOption = Annotated[Path, typer.Option("--store", metavar="FILE", help="The results file.")]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of a run; all cores by default.")]
-DEFAULT_STORE = Path("results.sqlite")
+DEFAULT_STORE = Path("results", "results.sqlite")
+DEFAULT_REPORT = Path("results", "report")
 
 
 @contextlib.contextmanager
 def readable() -> Iterator[None]:
-    """Foreseen errors as one message; Ctrl-C as a hint."""
+    """Foreseen errors, and the system's about files, as one message; Ctrl-C as a hint."""
     from logpx_bench.errors import LogpxError
 
     try:
         yield
-    except LogpxError as error:
-        Console(stderr=True).print(f"[bold red]error[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    except BrokenPipeError:  # the reader of a pipe has gone: nobody to tell
+        raise
+    except (LogpxError, OSError) as error:
+        said = str(error) if isinstance(error, LogpxError) else _system_words(error)
+        Console(stderr=True).print(f"[bold red]error[/] {escape(said)}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         Console(stderr=True).print("stopped; finished cells are kept, and the same command goes on from there")
         raise typer.Exit(130) from None
+
+
+def _system_words(error: OSError) -> str:
+    """What the system said of which file, and what to do."""
+    place = f"{error.filename}: " if error.filename is not None else ""
+    return f"{place}{error.strerror or error}. Name another place, or see that this one can be read and written."
+
+
+def _opened(path: Path) -> "Store":
+    """The store to write to; the folder of the default one is made."""
+    from logpx_bench.store import Store
+
+    if path == DEFAULT_STORE:
+        path.parent.mkdir(exist_ok=True)
+    return Store.open(path)
 
 
 @app.command()
@@ -80,7 +102,8 @@ def run(
             with Store.open(store, create=False) as results:
                 _show_plan(runner.plan(chosen, results, n_threads))
             return
-        with Store.open(store) as results:
+        runner.verify(chosen)
+        with _opened(store) as results:
             done = runner.run(chosen, results, n_threads, console=console)
         skipped = f", {done.n_skipped} were there already" if done.n_skipped else ""
         console.print(
@@ -120,16 +143,19 @@ def _error_words(error: float) -> str:
 @app.command()
 def report(
     store: StoreOption = DEFAULT_STORE,
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the report goes.")] = Path("reports"),
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the report goes.")] = DEFAULT_REPORT,
 ) -> None:
     """Draw the figures and the page from a store."""
     with readable():
         from logpx_bench import page
+        from logpx_bench.errors import StoreError
         from logpx_bench.store import Store
 
         with Store.open(store, create=False) as results:
-            page.build(results, out)
-        console.print(f"The report is at {out / 'index.html'}", soft_wrap=True)
+            if not results.count("cells"):
+                raise StoreError(f"{store}: there is nothing in it to report. Fill it: logpx run quick --store {store}")
+            index = page.build(results, out)
+        console.print(f"The report is at {index.resolve()}", soft_wrap=True)
 
 
 @app.command("list")
@@ -158,7 +184,7 @@ def list_() -> None:
         console.print(f"[bold]{title}[/]")
         table = Table(box=None, show_header=False, padding=(0, 1))
         table.add_column(no_wrap=True)
-        table.add_column()
+        table.add_column(overflow="fold")
         for name, words in rows.items():
             table.add_row(f"  {name}", escape(words))
         console.print(table)
@@ -174,8 +200,9 @@ def _first_line(text: str | None) -> str:
 
 
 def _point_set(points: "PointSet") -> str:
-    kind = "independent samples" if points.iid else "evenly spread samples; the error comes from replicates"
-    return f"{kind}, each computed from its index"
+    if points.iid:
+        return "independent samples, each computed from its index"
+    return "evenly spread samples, each computed from its index; no levels, so not for suites: for logpx.estimate"
 
 
 @app.command()
@@ -187,7 +214,7 @@ def doctor(store: StoreOption = DEFAULT_STORE) -> None:
         findings = examine(store)
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column(no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     for one in findings:
         table.add_row(one.what, escape(one.found) if one.good else f"[bold red]{escape(one.found)}[/]")
     console.print(table)
@@ -203,7 +230,8 @@ def merge(other: Annotated[Path, typer.Argument(metavar="FILE")], store: StoreOp
     with readable():
         from logpx_bench.store import Store
 
-        with Store.open(store) as results:
+        Store.open(other, create=False).close()  # before a store is made for what cannot be read
+        with _opened(store) as results:
             added = results.merge(other)
         console.print(f"{added['cells']} cells and {added['benchmarks']} benchmarks added to {store}", soft_wrap=True)
 

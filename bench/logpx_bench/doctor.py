@@ -32,7 +32,8 @@ class Finding(NamedTuple):
 def examine(store: Path) -> list[Finding]:
     """Everything, in the order it is shown."""
     versions = [
-        Finding(name, version or "not installed", version is not None) for name, version in machine.versions().items()
+        Finding(name.replace("_", "-"), version or "not installed", version is not None)
+        for name, version in machine.versions().items()
     ]
     load = machine.load_1m()
     hash_, dirty = machine.commit()
@@ -42,6 +43,7 @@ def examine(store: Path) -> list[Finding]:
         Finding("commit", state),
         Finding("CPU", machine.cpu_model()),
         Finding("cores", f"{machine.n_cores()}, load {'unknown' if load is None else load}"),
+        Finding("threads", f"{machine.n_cores()} in a run, one for each core; --threads chooses another number"),
         Finding("CPU target", _jit.target()),
         _jit_state(),
         _cache(),

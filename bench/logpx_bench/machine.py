@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,24 +76,33 @@ def commit() -> tuple[str | None, bool | None]:
     return found, bool(_git("status", "--porcelain", "--untracked-files=no"))
 
 
-def versions() -> dict[str, str | None]:
+#: Packages that results depend on, by their column in the store: those that a timing depends on too, and those that
+#: fit the models and write the figures' bytes.
+TIMED = {name: name for name in ("numba", "llvmlite", "numpy", "scipy", "logpx")}
+UNTIMED = {"scikit_learn": "scikit-learn", "matplotlib": "matplotlib"}
+
+
+def versions(packages: Mapping[str, str] = TIMED | UNTIMED) -> dict[str, str | None]:
     """Versions of Python and of the packages that results depend on."""
-    packages = ("numba", "llvmlite", "numpy", "scipy", "logpx")
-    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+    return {"python": platform.python_version(), **{column: _version(name) for column, name in packages.items()}}
 
 
 def timing_facts(threads: int) -> dict[str, Any]:
     """What a timing depends on beside its cell and the source: part of the key of timed cells."""
-    return {"cpu_model": cpu_model(), "n_cores": n_cores(), "threads": threads, **versions()}
+    return {"cpu_model": cpu_model(), "n_cores": n_cores(), "threads": threads, **versions(TIMED)}
 
 
 def provenance(threads: int) -> dict[str, Any]:
     """A row of the table `provenance`. Its id is made of everything but the time and the load."""
     hash_, dirty = commit()
-    fixed = timing_facts(threads) | {
-        "commit_hash": hash_,
-        "dirty": None if dirty is None else int(dirty),
-        "cpu_target": _jit.target(),
-        "source_hash": _jit.source_hash(),
-    }
+    fixed = (
+        timing_facts(threads)
+        | versions()
+        | {
+            "commit_hash": hash_,
+            "dirty": None if dirty is None else int(dirty),
+            "cpu_target": _jit.target(),
+            "source_hash": _jit.source_hash(),
+        }
+    )
     return {"id": content_key(fixed), "created_utc": utc_now(), "load_1m": load_1m(), **fixed}

@@ -12,7 +12,9 @@ from typing import Any
 #: "LPX1", in the header of every file of ours (SQLite's application_id).
 APPLICATION_ID = 0x4C505831
 #: Version of the tables below (SQLite's user_version).
-VERSION = 1
+VERSION = 2
+#: Columns that came with a version: what a file of an earlier one is given, empty, when it is opened.
+ADDED = {2: (("provenance", "scikit_learn"), ("provenance", "matplotlib"))}
 
 _TEXT, _INT, _REAL = "TEXT", "INTEGER", "REAL"
 
@@ -31,6 +33,8 @@ TABLES = {
             "llvmlite": _TEXT,
             "numpy": _TEXT,
             "scipy": _TEXT,
+            "scikit_learn": _TEXT,
+            "matplotlib": _TEXT,
             "logpx": _TEXT,
             "commit_hash": _TEXT,
             "dirty": _INT,
@@ -133,6 +137,13 @@ def statements() -> Iterator[str]:
         names = ", ".join(f'"{name}"' for name in primary)
         yield f'CREATE TABLE IF NOT EXISTS "{table}" ({body}, PRIMARY KEY ({names})) WITHOUT ROWID'
     yield 'CREATE INDEX IF NOT EXISTS "cells_by_experiment" ON "cells" ("experiment", "suite")'
+
+
+def upgrades(version: int) -> Iterator[str]:
+    """The SQL that brings a file of this version to the present one."""
+    for later in range(version + 1, VERSION + 1):
+        for table, column in ADDED[later]:
+            yield f'ALTER TABLE "{table}" ADD COLUMN "{column}" {TABLES[table][0][column]}'
 
 
 def canonical(value: Any) -> str:

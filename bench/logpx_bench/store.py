@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from logpx_bench.errors import StoreError
-from logpx_bench.schema import APPLICATION_ID, PARTS, TABLES, VERSION, content_key, statements
+from logpx_bench.schema import APPLICATION_ID, PARTS, TABLES, VERSION, content_key, statements, upgrades
 
 __all__ = ["Store", "content_key"]
 
@@ -48,12 +48,14 @@ class Store:
 
     @classmethod
     def open(cls, path: str | Path, *, create: bool = True) -> "Store":
-        """Open a results file; make it where there is none and `create` is true.
+        """Open a results file; make it where there is none, or an empty file, and `create` is true. One of an earlier
+        version is given the columns it lacks.
 
         Raises
         ------
         StoreError
-            Nothing there (with `create=False`); a file that is not ours; one of a newer version; a damaged one.
+            Nothing there, or an empty file (with `create=False`); a file that is not ours; one of a newer version; a
+            damaged one.
         """
         path = Path(path)
         _check_file(path, create)
@@ -61,7 +63,7 @@ class Store:
         try:
             connection = sqlite3.connect(path, timeout=30.0, isolation_level=None)
             connection.row_factory = sqlite3.Row
-            _check_contents(path, connection)
+            _check_contents(path, connection, create)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             store = cls(path, connection)
@@ -79,10 +81,12 @@ class Store:
         return store
 
     def _make_tables(self) -> None:
-        if self._connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
+        ours = self._connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if ours and version == VERSION:
             return
         with self._transaction():
-            for statement in statements():
+            for statement in upgrades(version) if ours else statements():
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -339,11 +343,13 @@ def _check_file(path: Path, create: bool) -> None:
         )
 
 
-def _check_contents(path: Path, connection: sqlite3.Connection) -> None:
+def _check_contents(path: Path, connection: sqlite3.Connection, create: bool) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = {row["name"] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if application == 0 and version == 0 and not tables:
+        if not create:
+            raise StoreError(f"{path} is empty. Fill it with `logpx run quick --store {path}`, or name another.")
         return
     if application != APPLICATION_ID:
         raise StoreError(

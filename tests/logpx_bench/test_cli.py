@@ -1,7 +1,11 @@
 """Exact tests of the `logpx` command: what it says, its exit codes, and that a foreseen error shows no traceback."""
 
 import dataclasses
+import os
 import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -48,7 +52,7 @@ def test_run_then_run_again(invoke, pretend, tmp_path):
     again = invoke("run", "tiny.toml")
     assert "0 cells run" in again.output
     assert "1 were there already" in again.output
-    with Store.open(tmp_path / "results.sqlite", create=False) as store:
+    with Store.open(tmp_path / "results" / "results.sqlite", create=False) as store:
         assert store.experiments() == ["error_against_k"]
 
 
@@ -74,7 +78,14 @@ def test_a_dry_run_shows_what_is_stored(invoke, pretend):
         (("run", "tiny.toml", "--store", "nowhere/r.sqlite"), "folder does not exist"),
         (("run", "tiny.toml", "--store", "theirs.sqlite"), "another program"),
         (("report", "--store", "none.sqlite"), "no such results file"),
+        (("report", "--store", "empty.sqlite"), "is empty. Fill it"),
+        (("report", "--store", "bare.sqlite"), "there is nothing in it to report. Fill it: logpx run quick"),
+        (("report", "--store", "one.sqlite", "--out", "tiny.toml/sub"), "tiny.toml"),
         (("merge", "none.sqlite"), "no such results file"),
+        (("merge", "theirs.sqlite", "--store", "new.sqlite"), "another program"),
+        (("export", "tiny.toml", "--store", "one.sqlite"), "tiny.toml: File exists. Name another place"),
+        (("run", "far.toml", "--store", "new.sqlite"), "rows 0 to 499"),
+        (("run", "far.toml"), "rows 0 to 499"),
         (("export", "out", "--store", "theirs.sqlite"), "another program"),
     ],
 )
@@ -82,10 +93,17 @@ def test_a_foreseen_error_is_one_message(invoke, tmp_path, arguments, said):
     with sqlite3.connect(tmp_path / "theirs.sqlite") as theirs:
         theirs.execute("CREATE TABLE t (a)")
     theirs.close()
+    (tmp_path / "empty.sqlite").touch()
+    Store.open(tmp_path / "bare.sqlite").close()
+    with Store.open(tmp_path / "one.sqlite") as one:
+        one.write_cell({"key": "k", "experiment": "e"})
+    (tmp_path / "far.toml").write_text(TINY + "rows = [9999]\n")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     result = invoke(*arguments)
-    assert result.exit_code == 2
+    assert result.exit_code == 2, result.output
     assert said in result.output
     assert "Traceback" not in result.output
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_ctrl_c_says_how_to_go_on(invoke, monkeypatch):
@@ -154,6 +172,33 @@ def test_doctor_fails_without_jit_and_on_a_temporary_cache(monkeypatch, tmp_path
     monkeypatch.setattr(doctor._jit, "cache_folder", lambda: tmp_path)
     monkeypatch.setattr(doctor.tempfile, "gettempdir", lambda: str(tmp_path.parent))
     assert not doctor._cache().good
+
+
+def test_tables_in_a_pipe_keep_one_line_a_row_and_cut_nothing(tmp_path):
+    cache = tmp_path / ("a-long-name-" * 12)
+    environment = os.environ | {"LOGPX_CACHE_DIR": str(cache)}
+    environment.pop("COLUMNS", None)
+    command = [sys.executable, "-m", "logpx_bench.cli"]
+    said = [
+        subprocess.run([*command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        for words in (["doctor"], ["list"])
+    ]
+    assert "…" not in said[0].stdout.partition("trial estimate")[0]
+    assert str(cache) in said[0].stdout
+    assert any(line.split()[:1] == ["threads"] for line in said[0].stdout.splitlines())
+    (importance,) = (line for line in said[1].stdout.splitlines() if line.split()[:1] == ["importance"])
+    assert importance.rstrip().endswith("[widen]")
+
+
+def test_a_report_says_where_it_is_in_full(invoke, pretend, tmp_path, monkeypatch):
+    monkeypatch.setattr("logpx_bench.page.build", lambda store, out: Path(out) / "index.html")
+    invoke("run", "tiny.toml")
+    assert f"The report is at {tmp_path / 'results' / 'report' / 'index.html'}\n" in invoke("report").output
+
+
+def test_the_list_says_which_points_are_not_for_suites(invoke):
+    (sobol,) = (line for line in invoke("list").output.splitlines() if line.split()[:1] == ["sobol"])
+    assert "not for suites" in sobol
 
 
 def test_without_arguments_there_is_help(invoke):

@@ -7,7 +7,9 @@ import re
 import socket
 from pathlib import Path
 
+import matplotlib
 import pytest
+import sklearn
 
 from logpx import _jit
 from logpx_bench import machine
@@ -22,6 +24,8 @@ def test_provenance_fills_every_column():
     assert row["n_cores"] >= 1
     assert row["cpu_model"]
     assert row["python"] == platform.python_version()
+    assert row["scikit_learn"] == sklearn.__version__
+    assert row["matplotlib"] == matplotlib.__version__
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", row["created_utc"])
 
 
@@ -31,6 +35,10 @@ def test_the_id_holds_neither_time_nor_load(monkeypatch):
     monkeypatch.setattr(machine, "load_1m", lambda: 99.0)
     assert machine.provenance(2)["id"] == first
     assert machine.provenance(1)["id"] != first
+
+
+def test_a_timing_does_not_depend_on_what_draws_or_fits():
+    assert not {"matplotlib", "scikit_learn"} & set(machine.timing_facts(1))
 
 
 def test_no_host_no_user_no_path():

@@ -142,6 +142,41 @@ def test_a_newer_version_is_refused(path):
         Store.open(path)
 
 
+def test_a_file_of_the_first_version_is_given_what_it_lacks(path, tmp_path):
+    first = sqlite3.connect(path)
+    Store.open(path).close()
+    for column in ("scikit_learn", "matplotlib"):
+        first.execute(f"ALTER TABLE provenance DROP COLUMN {column}")
+    first.execute("INSERT INTO provenance (id, cpu_model) VALUES ('old', 'x')")
+    first.execute("PRAGMA user_version = 1")
+    first.commit()
+    first.close()
+    with Store.open(tmp_path / "new.sqlite") as new:
+        assert new.merge(path)["provenance"] == 1
+    with Store.open(path) as store:
+        assert store.write_provenance({"id": "new", "matplotlib": "3.9"})
+        assert [(row["id"], row["cpu_model"], row["matplotlib"]) for row in store.provenance()] == [
+            ("new", None, "3.9"),
+            ("old", "x", None),
+        ]
+        assert store.rows("PRAGMA user_version") == [{"user_version": VERSION}]
+
+
+@pytest.mark.parametrize("kind", ["no bytes", "no tables"])
+def test_an_empty_file_is_no_store_to_read(path, kind):
+    path.touch()
+    if kind == "no tables":
+        empty = sqlite3.connect(path)
+        empty.execute("VACUUM")
+        empty.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"is empty\. Fill it with `logpx run quick"):
+        Store.open(path, create=False)
+    assert path.read_bytes() == before
+    Store.open(path).close()
+    Store.open(path, create=False).close()
+
+
 def test_places_that_cannot_be_a_store(tmp_path):
     with pytest.raises(StoreError, match="is a folder"):
         Store.open(tmp_path)
