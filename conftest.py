@@ -26,7 +26,7 @@ def pytest_addoption(parser):
     group.addoption(
         "--logpx-store",
         metavar="FILE",
-        help="results store that receives the timed benchmark cases (default: results/benchmarks.sqlite)",
+        help="results store that receives the timed benchmark cases (default: results/results.sqlite)",
     )
 
 
@@ -60,7 +60,11 @@ def pytest_runtest_makereport(item, call):
     report = yield
     benchmark = getattr(item, "funcargs", {}).get("benchmark")
     if report.when == "call" and report.passed and benchmark is not None and benchmark.stats is not None:
-        item.config.stash[_TIMED].append(_row(benchmark))
+        if {"n", "error", "error_is"} <= set(benchmark.extra_info):
+            item.config.stash[_TIMED].append(_row(benchmark))
+        else:
+            report.outcome = "failed"
+            report.longrepr = "a benchmark case writes n, error and error_is (its unit) into benchmark.extra_info"
     return report
 
 
@@ -71,12 +75,12 @@ def _row(benchmark):
         "name": benchmark.fullname,
         "grp": benchmark.group or "",
         "case_name": benchmark.param or "",
-        "n": extra.get("n"),
+        "n": extra["n"],
         "rounds": stats.rounds,
         "median_seconds": stats.median,
         "min_seconds": stats.min,
         "iqr_seconds": stats.iqr,
-        "error": extra.get("error"),
+        "error": extra["error"],
         "exact": extra.get("exact"),
         "extra": extra,
     }
@@ -97,7 +101,7 @@ def pytest_collection_finish(session):
 
 def _store_path(config):
     given = config.option.logpx_store
-    return Path(given) if given else config.rootpath / "results" / "benchmarks.sqlite"
+    return Path(given) if given else config.rootpath / "results" / "results.sqlite"
 
 
 def _open_store(config):
@@ -124,18 +128,25 @@ def pytest_sessionfinish(session):
             store.write_benchmark({"key": content_key(row), **row})
 
 
+def _label(row):
+    return row["name"].rpartition("::")[2]
+
+
+def _figures(row):
+    """Error and time of a case; of an estimate, what it said of itself too."""
+    extra, said = row["extra"], ""
+    if "std_error" in extra:
+        said = f"  k = {extra['n_samples']:>8}  std error {extra['std_error']:.2e}  ESS {extra['ess']:>8.0f}"
+    return f"error {row['error']:+.2e}{said}  {1e9 * row['median_seconds'] / row['n']:7.2f} ns each of {row['n']}"
+
+
 def pytest_terminal_summary(terminalreporter, config):
-    rows = [row for row in config.stash[_TIMED] if row["error"] is not None]
-    if rows:
-        terminalreporter.section("error against the exact log p(x), in nats, beside the time")
-        labels = [row["name"].rpartition("::")[2] for row in rows]
-        for label, row in zip(labels, rows, strict=True):
-            extra = row["extra"]
-            terminalreporter.write_line(
-                f"{label:{max(map(len, labels))}}  k = {extra['n_samples']:>8}  error {row['error']:+.2e}  "
-                f"std error {extra['std_error']:.2e}  ESS {extra['ess']:>8.0f}  "
-                f"{1e9 * row['median_seconds'] / row['n']:7.2f} ns a sample"
-            )
+    for unit in sorted({row["extra"]["error_is"] for row in config.stash[_TIMED]}):
+        terminalreporter.section(f"error beside the time; error: {unit}")
+        rows = [row for row in config.stash[_TIMED] if row["extra"]["error_is"] == unit]
+        width = max(len(_label(row)) for row in rows)
+        for row in rows:
+            terminalreporter.write_line(f"{_label(row):{width}}  {_figures(row)}")
     if config.stash[_TIMED]:
         terminalreporter.write_line(f"{len(config.stash[_TIMED])} timings are in {_store_path(config)}")
     if config.stash[_LARGE_LEFT_OUT]:

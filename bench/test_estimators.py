@@ -22,6 +22,8 @@ ESTIMATORS = {
     "prior": logpx.proposals.Prior,
     "importance": lambda: None,  # the model's own default proposal
 }
+#: What the error of a case is.
+NATS = "log p̂(x), less the exact log p(x), in nats"
 CASES = list(itertools.product(REGISTRY, ESTIMATORS))
 NAMES = [f"{model}-{estimator}" for model, estimator in CASES]
 
@@ -51,6 +53,7 @@ def measure(benchmark, group, model, x, proposal, n_samples):
     benchmark.extra_info.update(
         exact=exact,
         error=agree(est, exact),
+        error_is=NATS,
         std_error=float(est.std_error),
         ess=float(est.ess),
         n=n_samples,
@@ -96,6 +99,7 @@ def test_estimate_of_many_rows(benchmark, model):
     benchmark.extra_info.update(
         exact=exact,
         error=error,
+        error_is=NATS,
         std_error=float(est.total_std_error),
         ess=float(est.ess.min()),
         n=64 * 4096,

@@ -9,6 +9,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -68,9 +69,46 @@ def test_benchmark_only_times_the_cases_and_runs_nothing_else(folder):
     assert all(case["stats"]["median"] > 0 and case["stats"]["rounds"] >= 3 for case in timed)
     with sqlite3.connect(store) as connection:
         rows = dict(connection.execute("SELECT name, median_seconds FROM benchmarks"))
+        errors = [error for (error,) in connection.execute("SELECT error FROM benchmarks")]
         assert connection.execute("SELECT count(*) FROM provenance").fetchone() == (1,)
     connection.close()
     assert rows == {case["fullname"]: case["stats"]["median"] for case in timed}
+    assert all(0 <= error < 1e-14 for error in errors), "every row has its error beside its time"
+    assert "largest, relative to max(1, |exact|)" in done.stdout
+
+
+def test_a_case_without_its_error_fails(folder):
+    (folder / "test_bare.py").write_text("def test_bare(benchmark):\n    benchmark(int)\n", encoding="utf-8")
+    done = run(
+        "--benchmark-only",
+        f"--confcutdir={ROOT}",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        "-p",
+        "conftest",
+        str(folder / "test_bare.py"),
+        f"--logpx-store={folder / 'bare.sqlite'}",
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "writes n, error and error_is" in done.stdout
+
+
+@pytest.mark.parametrize("category", [DeprecationWarning, PendingDeprecationWarning, FutureWarning])
+def test_only_our_own_calls_of_what_is_deprecated_are_errors(category):
+    """A later release of a package may deprecate what another package calls: that must not fail a newcomer's tests."""
+    with warnings.catch_warnings(record=True) as seen:
+        for module in ("sklearn.base", "matplotlib.pyplot", "numba.core.types", "logpxtra"):
+            warnings.warn_explicit("old", category, "file.py", 1, module=module)
+    assert len(seen) == 4
+    for module in ("logpx.engine", "logpx_bench.store", "tests.logpx.test_ladder", "bench.test_kernels", "conftest"):
+        with pytest.raises(category):
+            warnings.warn_explicit("old", category, "file.py", 1, module=module)
+
+
+@pytest.mark.parametrize("category", [RuntimeWarning, UserWarning])
+def test_any_other_warning_is_an_error(category):
+    with pytest.raises(category):
+        warnings.warn_explicit("overflow", category, "file.py", 1, module="numpy")
 
 
 def test_benchmark_only_from_the_root_selects_every_case_and_no_test():
