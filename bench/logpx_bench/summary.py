@@ -7,13 +7,17 @@ the centred sum of squares m_r of its G values of L_k. The mean squared error ag
 
 which is the mean of (L_k − exact)² over all R·G values, to the letter. The interval of RMSE is a percentile bootstrap
 over replicates (Efron, 1979, doi:10.1214/aos/1176344552), 2000 resamples, seeded by the cell's key: groups of one
-replicate are independent too, but a replicate is the unit that makes no assumption. The bias is the mean of a_r less
+replicate are independent too, but a replicate is the unit that makes no assumption. With weights of heavy tails such
+an interval is too narrow: what no replicate met cannot be resampled. The bias is the mean of a_r less
 exact, with the standard error of that mean. A replicate with L_k = −inf makes MSE, RMSE and bias infinite, not nan.
 
 The cost of an estimate at k is k times the seconds per sample of the whole run; what a call costs beyond its samples
 is not in it (the experiment `scaling` measures that).
 
 Levels that some replicate lacks, or with fewer than 32 groups over all replicates, are left out.
+
+A suite may run one case several times, with other sizes, seeds or settings of the model. A table holds one run of each
+case, the largest and of those the first (`runs`), and says how many there were (`n_runs`).
 """
 
 import csv
@@ -26,9 +30,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from numpy.typing import NDArray
 
+from logpx_bench.moments import bootstrap_rmse, rmse_from_moments, spread, wilson
+from logpx_bench.schema import canonical
 from logpx_bench.store import Store
 
 Row = dict[str, Any]
@@ -36,8 +41,6 @@ Table = list[Row]
 
 #: Least number of groups, over all replicates, that an error is computed from.
 MIN_GROUPS = 32
-#: Resamples of the bootstrap.
-RESAMPLES = 2000
 
 _CELL = (
     "suite",
@@ -65,59 +68,32 @@ def label(estimator: str, options: dict[str, Any]) -> str:
     return f"{estimator} ({', '.join(words)})"
 
 
+_CASE = ("kind", "model", "n_latents", "data", "row", "estimator", "estimator_options", "points", "dtype")
+
+
+def runs(store: Store, experiment: str, suite: str | None = None) -> Table:
+    """The cells of an experiment, one a case: that of the largest n_samples, of those the first; `n_runs` counts them.
+
+    A case is a model with its number of latents, a row of data and an estimator; in the kind "scaling" n_samples and
+    threads tell cases apart too.
+    """
+    groups: dict[str, Table] = {}
+    for cell in store.cells(experiment, suite):
+        names = (*_CASE, "n_samples", "threads") if cell["kind"] == "scaling" else _CASE
+        groups.setdefault(canonical([cell[name] for name in names]), []).append(cell)
+    return [max(own, key=lambda cell: cell["n_samples"] or 0) | {"n_runs": len(own)} for own in groups.values()]
+
+
 def _cell(row: Row) -> Row:
-    return {name: row[name] for name in _CELL} | {"label": label(row["estimator"], row["estimator_options"])}
+    words = {"label": label(row["estimator"], row["estimator_options"]), "n_runs": row["n_runs"]}
+    return {name: row[name] for name in _CELL} | words
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-# -- error from moments -------------------------------------------------------------------------------------------
-
-
-def rmse_from_moments(
-    mean: ArrayLike, m2: ArrayLike, n_groups: ArrayLike, exact: float
-) -> tuple[float, NDArray[np.float64]]:
-    """RMSE pooled over replicates, and the mean squared error of each, from the moments of L_k.
-
-    Parameters
-    ----------
-    mean, m2, n_groups : array_like, shape (R,)
-        Mean of L_k (nats), its centred sum of squares (nats²), number of groups, in each replicate.
-    exact : float
-        The exact log p(x), nats.
-
-    Returns
-    -------
-    rmse : float
-        nats; inf where some mean is −inf.
-    mse : ndarray, shape (R,)
-        nats².
-
-    Examples
-    --------
-    >>> values = np.array([[-1.0, -2.0], [-1.5, -1.0]])
-    >>> rmse, _ = rmse_from_moments(values.mean(1), 2 * values.var(1), [2, 2], exact=-1.25)
-    >>> bool(np.isclose(rmse**2, np.mean((values + 1.25) ** 2)))
-    True
-    """
-    mean, m2, n_groups = (np.asarray(part, dtype=float) for part in (mean, m2, n_groups))
-    finite = np.isfinite(mean)
-    mse = np.full(mean.shape, math.inf)
-    mse[finite] = (mean[finite] - exact) ** 2 + m2[finite] / n_groups[finite]
-    return math.sqrt(float(mse.mean())), mse
-
-
-def bootstrap_rmse(mse: ArrayLike, key: str, level: float = 0.95, resamples: int = RESAMPLES) -> tuple[float, float]:
-    """Percentile interval of sqrt(mean(mse)) by resampling replicates, seeded by `key` (hexadecimal digits)."""
-    mse = np.asarray(mse, dtype=float)
-    generator = np.random.default_rng(int(key[:16], 16))
-    chosen = generator.integers(0, mse.size, size=(resamples, mse.size))
-    means = np.sort(mse[chosen].mean(axis=1))
-    tail = (1.0 - level) / 2.0
-    low, high = math.ceil(tail * resamples) - 1, math.ceil((1.0 - tail) * resamples) - 1
-    return math.sqrt(float(means[low])), math.sqrt(float(means[high]))
+# -- error against k -----------------------------------------------------------------------------------------------
 
 
 def _seed(key: str, level: int) -> str:
@@ -130,29 +106,44 @@ def errors_by_k(store: Store, experiment: str, suite: str | None = None) -> Tabl
 
     Columns: those of the cell (`suite` … `seed`, `label`), `k`, `n_replicates`, `n_groups` (all replicates), `mean`,
     `exact`, `bias`, `bias_std_error`, `sd` (of one L_k), `rmse`, `rmse_low`, `rmse_high` (95 %), `seconds_at_k`,
-    `delta_gap` = χ²/(2k), the delta method's Jensen gap (inf or nan where χ² is), `chi2`, `kl`, `bias_floor`; nats
-    and seconds.
+    `fit_seconds` (making the proposal, once), `delta_gap` = χ²/(2k), the delta method's Jensen gap (inf or nan where χ²
+    is), `chi2`, `kl`, `bias_floor`; nats and seconds.
     """
-    table = []
-    for cell in store.cells(experiment, suite):
-        if cell["kind"] != "ladder" or cell["exact"] is None:
-            continue
-        levels: dict[int, Table] = {}
-        for row in store.levels(cell["key"]):
-            levels.setdefault(row["level"], []).append(row)
-        for level, rows in sorted(levels.items()):
-            if len(rows) == cell["n_replicates"] and sum(row["n_groups"] for row in rows) >= MIN_GROUPS:
-                table.append(_error_row(cell, level, rows))
-    return table
+    return [
+        _error_row(cell, level, rows)
+        for cell in _ladders(store, experiment, suite)
+        for level, rows in _levels(store, cell).items()
+    ]
+
+
+def _ladders(store: Store, experiment: str, suite: str | None) -> Table:
+    return [cell for cell in runs(store, experiment, suite) if cell["kind"] == "ladder" and cell["exact"] is not None]
+
+
+def _levels(store: Store, cell: Row) -> dict[int, Table]:
+    """Rows of every level that all replicates have and that has enough groups, in order."""
+    levels: dict[int, Table] = {}
+    for row in store.levels(cell["key"]):
+        levels.setdefault(row["level"], []).append(row)
+    return {
+        level: rows
+        for level, rows in sorted(levels.items())
+        if len(rows) == cell["n_replicates"] and sum(row["n_groups"] for row in rows) >= MIN_GROUPS
+    }
+
+
+def _moments(rows: Table) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    mean, m2, n_groups = (np.array([_number(row[name]) for row in rows]) for name in ("mean", "m2", "n_groups"))
+    return mean, m2, n_groups
 
 
 def _error_row(cell: Row, level: int, rows: Table) -> Row:
-    mean, m2, n_groups = (np.array([_number(row[name]) for row in rows]) for name in ("mean", "m2", "n_groups"))
+    mean, m2, n_groups = _moments(rows)
     exact, k = cell["exact"], 2**level
     rmse, mse = rmse_from_moments(mean, m2, n_groups, exact)
     low, high = bootstrap_rmse(mse, _seed(cell["key"], level))
     if np.isfinite(mean).all():
-        centre, error, sd = _spread(mean, m2, n_groups)
+        centre, error, sd = spread(mean, m2, n_groups)
     else:
         centre, error, sd = -math.inf, math.nan, math.inf
     per_sample = _number(cell["seconds"]) / max(1, cell["n_evaluations"] or 0)
@@ -169,6 +160,7 @@ def _error_row(cell: Row, level: int, rows: Table) -> Row:
         "rmse_low": low,
         "rmse_high": high,
         "seconds_at_k": per_sample * k if cell["n_evaluations"] else math.nan,
+        "fit_seconds": _number(cell["fit_seconds"]),
         "delta_gap": _number(cell["chi2"]) / (2 * k),
         "chi2": _number(cell["chi2"]),
         "kl": _number(cell["kl"]),
@@ -176,15 +168,40 @@ def _error_row(cell: Row, level: int, rows: Table) -> Row:
     }
 
 
-def _spread(
-    mean: NDArray[np.float64], m2: NDArray[np.float64], n_groups: NDArray[np.float64]
-) -> tuple[float, float, float]:
-    """Mean over replicates, its standard error across them, and the standard deviation of one L_k over all groups."""
-    centre = float(mean.mean())
-    error = float(mean.std(ddof=1)) / math.sqrt(mean.size) if mean.size > 1 else math.nan
-    total = float(np.sum(m2 + n_groups * (mean - np.average(mean, weights=n_groups)) ** 2))
-    count = float(n_groups.sum())
-    return centre, error, math.sqrt(total / (count - 1)) if count > 1 else math.nan
+def errors_over_rows(store: Store, experiment: str, suite: str | None = None) -> Table:
+    """RMSE against k over all rows of the data, one row a (model, estimator, k).
+
+    The mean squared error of a replicate is the mean over the rows of the data; its mean and its bootstrap over
+    replicates give `rmse`, `rmse_low` and `rmse_high`. Beside the cell's columns: `k`, `n_images`, `n_replicates` (of
+    each row of the data), `n_groups` (all). Only levels that all rows of the data have.
+    """
+    groups: dict[str, Table] = {}
+    for cell in _ladders(store, experiment, suite):
+        groups.setdefault(canonical([cell[name] for name in (*_CASE, "n_replicates") if name != "row"]), []).append(
+            cell
+        )
+    table = []
+    for cells_ in groups.values():
+        levels = [_levels(store, cell) for cell in cells_]
+        shared = sorted(set.intersection(*map(set, levels)))
+        table += [_pooled_row(cells_, level, [rows[level] for rows in levels]) for level in shared]
+    return table
+
+
+def _pooled_row(own: Table, level: int, rows: list[Table]) -> Row:
+    errors = [rmse_from_moments(*_moments(part), cell["exact"])[1] for cell, part in zip(own, rows, strict=True)]
+    mse = np.mean(errors, axis=0)
+    low, high = bootstrap_rmse(mse, _seed(own[0]["key"], level))
+    return _cell(own[0]) | {
+        "row": None,
+        "k": 2**level,
+        "n_images": len(own),
+        "n_replicates": mse.size,
+        "n_groups": sum(row["n_groups"] for part in rows for row in part),
+        "rmse": math.sqrt(float(mse.mean())),
+        "rmse_low": low,
+        "rmse_high": high,
+    }
 
 
 # -- cells --------------------------------------------------------------------------------------------------------
@@ -199,7 +216,7 @@ def cells(store: Store, experiment: str, suite: str | None = None) -> Table:
     `n_neg_inf`, `bias_floor`, `kl`, `chi2` (inf where infinite, nan where not known), `n_evaluations`, `n_gradients`,
     `seconds`, `cpu_seconds`, `compile_seconds`, `fit_seconds`, `peak_bytes`, `warnings` (list).
     """
-    return [_cell_row(store, cell) for cell in store.cells(experiment, suite)]
+    return [_cell_row(store, cell) for cell in runs(store, experiment, suite)]
 
 
 def _cell_row(store: Store, cell: Row) -> Row:
@@ -225,7 +242,7 @@ def histograms(store: Store, experiment: str, suite: str | None = None) -> Table
     weights), and beside them, the same on each row of a cell, `n_neg_inf`, `exact`, `ess_fraction`, `pareto_k`,
     `pareto_note`, `chi2`."""
     table = []
-    for cell in store.cells(experiment, suite):
+    for cell in runs(store, experiment, suite):
         found = store.histogram(cell["key"])
         if found is None:
             continue
@@ -248,14 +265,14 @@ def scaling(store: Store, experiment: str = "scaling", suite: str | None = None)
     `compile_seconds`, `peak_bytes` (of the whole process), `baseline_bytes` (the process before the run), `exact`,
     `log_marginal`, `error`, `std_error`, `z` = error / std_error."""
     table = []
-    for cell in store.cells(experiment, suite):
+    for cell in runs(store, experiment, suite):
         if cell["kind"] != "scaling":
             continue
         row, vectors = _cell_row(store, cell), store.values(cell["key"])
-        runs = vectors.get("seconds", np.array([row["seconds"]]))
+        times = vectors.get("seconds", np.array([row["seconds"]]))
         names = ("n_samples", "seconds", "cpu_seconds", "compile_seconds", "peak_bytes")
         more = {name: row[name] for name in (*names, "exact", "log_marginal", "error", "std_error")}
-        more |= {"n_repeats": runs.size, "seconds_low": float(runs.min()), "seconds_high": float(runs.max())}
+        more |= {"n_repeats": times.size, "seconds_low": float(times.min()), "seconds_high": float(times.max())}
         more["baseline_bytes"] = float(vectors.get("baseline_bytes", np.array([math.nan]))[0])
         more["ns_per_sample"] = 1e9 * row["seconds"] / cell["n_samples"]
         more["z"] = row["error"] / row["std_error"] if row["std_error"] > 0 else math.nan
@@ -273,7 +290,7 @@ def ranking(store: Store, experiment: str = "ranking", suite: str | None = None)
     `sd_difference`.
     """
     table = []
-    for cell in store.cells(experiment, suite):
+    for cell in runs(store, experiment, suite):
         if cell["kind"] != "ranking":
             continue
         vectors = store.values(cell["key"])
@@ -306,25 +323,11 @@ def _ranked(cell: Row, variant: str, level: int, a: NDArray[np.float64], b: NDAr
     }
 
 
-def wilson(count: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval of a proportion.
-
-    >>> low, high = wilson(5, 100)
-    >>> round(low, 4), round(high, 4)
-    (0.0215, 0.1118)
-    """
-    z = float(stats.norm.isf((1.0 - level) / 2.0))
-    share, z2 = count / n, z * z / n
-    centre = (share + z2 / 2) / (1 + z2)
-    half = z / (1 + z2) * math.sqrt(share * (1 - share) / n + z2 / (4 * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def gallery(store: Store, experiment: str = "digits", suite: str | None = None) -> Table:
     """Images, one row each: `model` ("data", "pca", "ppca", "factor_analysis"), `n_latents` (0 for the data), `panel`
     ("data", "reconstruction", "sample"), `index` (0, 1, …), `pixels` (64 numbers, row by row, 0 to 1 for data)."""
     table, seen = [], False
-    for cell in store.cells(experiment, suite):
+    for cell in runs(store, experiment, suite):
         if cell["kind"] != "gallery":
             continue
         where = {name: cell[name] for name in ("suite", "experiment")}
@@ -343,7 +346,7 @@ def gallery_scores(store: Store, experiment: str = "digits", suite: str | None =
     (nats per image), `std_error` (of that mean, across images), `sd`, `min_log_p`, `max_log_p`, `train_mean_log_p`,
     `n_pixels` kept, `reconstruction_rmse` (per pixel); log p is nan for PCA, which has no density."""
     table = []
-    for cell in store.cells(experiment, suite):
+    for cell in runs(store, experiment, suite):
         if cell["kind"] != "gallery":
             continue
         vectors = store.values(cell["key"])

@@ -164,10 +164,11 @@ def test_images_pooled_in_the_dimension_figure_add_by_mean_square(tmp_path):
         for row, spread_ in ((0, 0.4), (1, 1.1)):
             made.add_ladder(two, "dimension", "prior", spread_, n_samples=2**6, n_latents=3, row=row)
         table = FIGURES["dimension"].data(two)
-        pooled = FIGURES["dimension"].pooled(table)[0].rows
-        assert [row["rmse"] for row in pooled] == pytest.approx(
-            [math.hypot(*(row["rmse"] for row in table)) / math.sqrt(2)]
+        rows = [row for row in summary.errors_by_k(two, "dimension") if row["k"] == 2**6]
+        assert [row["rmse"] for row in table] == pytest.approx(
+            [math.hypot(*(row["rmse"] for row in rows)) / math.sqrt(2)]
         )
+        assert table[0]["rmse_low"] < table[0]["rmse"] < table[0]["rmse_high"]
         assert "2 held-out images pooled" in FIGURES["dimension"].caption(table)
 
 
@@ -177,7 +178,7 @@ def test_an_exact_proposal_is_named_and_not_drawn(tmp_path):
             made.add_ladder(exact, "dimension", "importance", spread_, n_samples=2**6, n_latents=n_latents)
         table = FIGURES["dimension"].data(exact)
         assert "Not drawn: importance at 1 latent" in FIGURES["dimension"].caption(table)
-        assert [row["n_latents"] for row in FIGURES["dimension"].pooled(table)[0].rows] == [2]
+        assert [row["n_latents"] for row in FIGURES["dimension"].against_latents(table)[0].rows] == [2]
 
 
 def test_infinite_variance_is_marked_and_counted(store):
@@ -189,7 +190,21 @@ def test_infinite_variance_is_marked_and_counted(store):
     assert len(crosses) == len(infinite)
     assert "3 of the proposals give weights of infinite variance" in FIGURES["proposal_quality"].caption(table)
     blind = [row | {"pareto_k": 0.3} if FIGURES["proposal_quality"].infinite(row) else row for row in table]
-    assert "for 0 of 3: the other 3 did not meet the tail" in FIGURES["proposal_quality"].caption(blind)
+    said = FIGURES["proposal_quality"].caption
+    assert "for 3 of 3 of these and for 0 of 7 with finite χ²." in said(table)
+    assert "for 0 of 3 of these and for 0 of 7 with finite χ²: at this $k$ it does not tell" in said(blind)
+    false = [row | {"pareto_k": 0.6} if row["chi2"] == table[3]["chi2"] else row for row in table]
+    assert "for 3 of 3 of these and for 1 of 7 with finite χ²: at this $k$ it does not tell" in said(false)
+
+
+def test_an_ess_that_is_off_is_pointed_out(store):
+    module = FIGURES["proposal_quality"]
+    rows = [row for row in module.data(store) if not module.infinite(row)]
+    right = [row | {"ess_fraction": module.exact_ess(row)} for row in rows]
+    assert "within a factor 1.2 of" in module.caption(right)
+    off = [right[0] | {"ess_fraction": 1.5 * module.exact_ess(right[0])}, *right[1:]]
+    number = words.number(150 * module.exact_ess(rows[0]), 2)
+    assert f"at 4 latents and width {rows[0]['width']:g} it reads {number}%" in module.caption(off)
 
 
 def test_the_digits_figure_says_that_pca_cannot_sample(store):
@@ -197,6 +212,9 @@ def test_the_digits_figure_says_that_pca_cannot_sample(store):
     texts = [text.get_text() for text in FIGURES["digits"].draw(table).findobj(Text)]
     assert "PCA has no density: it cannot sample" in texts
     assert "can neither sample nor give a log p(x)" in FIGURES["digits"].caption(table)
+    assert "Factor analysis stands on a floor" in FIGURES["digits"].caption(table)
+    counted = [row | {"n_at_floor": 7.0, "n_observed": 61} for row in table if row["panel"] == "log_p"]
+    assert "(7 of 61 pixels with 2 latents and 7 of 61 pixels with 8" in FIGURES["digits"].caption(counted)
     strip = FIGURES["digits"].strip(table, "reconstruction", "ppca", 8)
     pixels = json.loads(
         next(row for row in table if (row["panel"], row["model"], row["n_latents"]) == ("reconstruction", "ppca", 8))[
@@ -215,7 +233,7 @@ def test_captions_change_sides_when_the_numbers_do(store, swapped):
 
     for name, said in (
         ("error_against_k", "{} sampling has the smallest RMSE"),
-        ("cost_accuracy", "one estimate by {} sampling takes"),
+        ("cost_accuracy", "of the work, mse × time, that of {} is"),
         ("dimension", "With the most latents {} sampling has the smallest error"),
         ("log_weights", "{} sampling has the largest effective sample size"),
     ):
@@ -229,7 +247,9 @@ def test_the_gap_and_the_delta_method_are_compared(store):
     table = [row for row in FIGURES["jensen_gap"].data(store) if row["estimator"] == "importance" and row["k"] <= 4]
     row = max(table, key=lambda row: row["k"])
     caption = FIGURES["jensen_gap"].caption
-    for factor, word in ((1.0, "agrees with"), (3.0, "is below"), (0.3, "is above")):
+    assert -row["bias"] > 5 * row["bias_std_error"]
+    near = 1 - 3 * row["bias_std_error"] / row["bias"]  # 3 standard errors above the gap: not yet a difference
+    for factor, word in ((near, "agrees, within its error, with"), (3.0, "is below"), (0.1, "is above")):
         fitted = [each | {"delta_gap": -each["bias"] * factor} for each in table]
         assert f"importance's {words.nats(-row['bias'])}" in caption(fitted)
         assert word in caption(fitted)
@@ -237,7 +257,12 @@ def test_the_gap_and_the_delta_method_are_compared(store):
 
 def test_more_threads_and_more_memory_are_judged_by_their_numbers(store):
     module, table = FIGURES["scaling"], FIGURES["scaling"].data(store)
-    assert "The best speed-up is 1.9, with 2 threads" in module.caption(table)
+    assert "The best speed-up at $k$ = $2^{24}$ is 1.9 (1.8 to 2.0 between runs), with 2 threads" in module.caption(
+        table
+    )
+    assert "The peak with 4 threads is within a tenth of the peak with 1 thread" in module.caption(table)
+    assert "the load of the machine was 0.10 on 2 cores." in module.caption(table)
+    assert "other work shared the cores" in module.caption([row | {"load_1m": 3.0} for row in table])
     assert "within a tenth of the peak" in module.caption(table)
     slow = [row | {"seconds": row["seconds"] * row["threads"] * 2} for row in table]
     assert "More threads brought nothing" in module.caption(slow)
@@ -294,6 +319,72 @@ def test_shares_are_never_rounded_to_nothing_or_to_all():
     assert words.percent(1e-9) == "under 0.01%"
     assert words.percent(1 - 1e-9) == "over 99.99%"
     assert words.percent(1.0) == "100%"
+
+
+def test_works_are_ranked_only_where_their_intervals_are_apart(store):
+    module = FIGURES["cost_accuracy"]
+    table = module.data(store)
+    assert "At $k$ = $2^{5}$ ($2^{10}$ groups of weights or more), with 2 threads" in module.caption(table)
+    rows = [row for row in table if row["k"] == 2**5]
+    works = {row["estimator"]: row["rmse"] ** 2 * row["seconds_at_k"] for row in rows}
+    assert f"{words.ratio(works['prior'] / works['importance'])} below that of prior" in module.caption(table)
+    same = {"prior": 1.0, "importance": 1.05}
+    close = [
+        row | {"rmse": same[row["estimator"]], "rmse_low": 0.9, "rmse_high": 1.2, "seconds_at_k": row["k"] * 1e-8}
+        for row in table
+        if row["estimator"] in same
+    ]
+    assert "that of prior is not to be told apart from that of importance" in module.caption(close)
+
+
+def test_the_areas_of_a_histogram_are_shares_wherever_its_bins_lie():
+    """Counts are kept, a cut bin is shared out by length, and the median is that of the bins as stored."""
+    module = FIGURES["log_weights"]
+    rows = [
+        {"left": a, "right": b, "count": n, "n_neg_inf": 4}
+        for a, b, n in ((-100.0, -50.0, 10), (-50.0, 0.0, 4), (0.0, 50.0, 2))
+    ]
+    new = module.rebinned(rows, [-100.0, -60.0, -25.0, 50.0])
+    assert [row["share"] * 20 for row in new] == pytest.approx([8, 4, 4])
+    assert {row["n_weights"] for row in new} == {20}
+    assert new[0]["median"] == pytest.approx(-60.0)
+
+
+def test_bins_drawn_are_equally_wide_on_the_axis(store):
+    module = FIGURES["log_weights"]
+    axes = module.draw(module.data(store)).axes[0]
+    rows = [row for row in module.data(store) if row["estimator"] == "uniform"]
+    edges = [row["low"] for row in rows] + [rows[-1]["high"]]
+    widths = np.diff(axes.transData.transform([(edge, 0.0) for edge in edges])[:, 0])
+    assert widths == pytest.approx(widths[0], rel=1e-6)
+    assert sum(row["share"] for row in rows) == pytest.approx(1.0)
+
+
+# -- suites that run a case more than once ------------------------------------------------------------------------
+
+
+def test_runs_of_other_seeds_and_sizes_are_not_mixed(tmp_path):
+    """As from seeds = [0, 1] or n_samples = ["2^8", "2^10"]: the largest and first run is shown, and it is said."""
+    with Store.open(tmp_path / "several.sqlite") as several:
+        made.add_ladder(several, "error_against_k", "prior", 0.9, n_samples=2**8)
+        made.add_ladder(several, "error_against_k", "prior", 0.5)
+        made.add_ladder(several, "error_against_k", "prior", 0.6, seed=1)
+        made.add_ladder(several, "error_against_k", "prior", 0.7, model_options={"seed": 3})
+        for name in ("error_against_k", "jensen_gap", "cost_accuracy", "log_weights"):
+            table = FIGURES[name].data(several)
+            FIGURES[name].draw(table)
+            assert "A case was run up to 4 times" in FIGURES[name].caption(table), name
+        ks = [row["k"] for row in FIGURES["jensen_gap"].data(several)]
+        assert ks == [2**level for level in range(11)]
+
+
+def test_estimates_of_minus_infinity_are_said_and_not_drawn(store):
+    table = FIGURES["error_against_k"].data(store)
+    lost = {"rmse": math.inf, "rmse_high": math.inf, "bias": -math.inf}
+    zero = [row | lost if row["estimator"] == "uniform" and row["k"] <= 4 else row for row in table]
+    FIGURES["error_against_k"].draw(zero)
+    assert "Not drawn: uniform up to $k$ = 4, where some estimate" in FIGURES["error_against_k"].caption(zero)
+    assert "Not drawn" not in FIGURES["error_against_k"].caption(table)
 
 
 # -- looks --------------------------------------------------------------------------------------------------------

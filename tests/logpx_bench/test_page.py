@@ -15,10 +15,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from logpx_bench import page, summary
+from logpx_bench import data, page, summary
 from logpx_bench.errors import InputError, StoreError
 from logpx_bench.figures import FIGURES, words
-from logpx_bench.page import formula, html, markdown, story
+from logpx_bench.page import findings, formula, html, markdown, story
 from logpx_bench.page.blocks import Code, Equation, Grid, Heading, Listing, Paragraph, Picture, Skipped
 from logpx_bench.page.facts import Facts
 from logpx_bench.store import Store
@@ -201,6 +201,18 @@ def test_provenance_is_shown_and_nothing_in_it_becomes_markup(path, tmp_path, st
     assert "\\| A&B" in readme
     assert "`0123456789ab`" in readme
     assert "logpx run synthetic" in readme
+
+
+def test_mathematics_has_no_escape_that_github_takes_away(report):
+    """GitHub reads a backslash before punctuation as an escape of Markdown, in formulas too: `\\,` becomes a comma."""
+    text = (report / "README.md").read_text(encoding="utf-8")
+    formulas = re.findall(r"\$\$(.+?)\$\$|\$([^$]+)\$", text, re.S)
+    assert len(formulas) > 50
+    assert not [one for pair in formulas for one in pair if re.search(r"\\[^A-Za-z\s]", one)]
+
+
+def test_the_noise_floor_that_is_told_is_the_one_that_was_used():
+    assert findings.FLOOR == data.NOISE_FLOOR
 
 
 # -- what is not there, and what goes wrong -----------------------------------------------------------------------

@@ -69,6 +69,33 @@ def test_errors_by_k_equal_brute_force(store):
         assert row["rmse_low"] < row["rmse"] < row["rmse_high"]
 
 
+def test_errors_over_rows_equal_brute_force(store):
+    """Two images pooled: the RMSE over all their groups; its interval comes of replicates, not of two intervals."""
+    both = [log_weights(seed=1), log_weights(seed=2, sd=1.5)]
+    for row, weights in enumerate(both):
+        write(store, weights, row=row)
+    write(store, log_weights(seed=3), row=1, estimator="uniform")
+    table = [row for row in summary.errors_over_rows(store, "e") if row["estimator"] == "prior"]
+    assert [(row["k"], row["n_images"]) for row in table] == [(2**level, 2) for level in range(7)]
+    for level, row in enumerate(table):
+        errors = np.array([groups(weights, level) - EXACT for weights in both])
+        assert row["rmse"] == pytest.approx(np.sqrt(np.mean(errors**2)), rel=1e-12)
+        mse = np.mean(errors**2, axis=(0, 2))
+        half = 1.96 * mse.std() / np.sqrt(R) / (2 * row["rmse"])
+        assert row["rmse_high"] - row["rmse_low"] == pytest.approx(2 * half, rel=0.25)
+
+
+def test_one_run_of_each_case_is_read(store):
+    """The largest, and of those the first; runs of other estimators and rows are cases of their own."""
+    write(store, log_weights(), n_samples=N // 2)
+    write(store, log_weights(seed=1), seed=5)
+    write(store, log_weights(seed=2), seed=6, model_options={"seed": 1})
+    write(store, log_weights(seed=3), row=1)
+    cells = summary.runs(store, "e")
+    assert [(cell["seed"], cell["row"], cell["n_runs"]) for cell in cells] == [(5, None, 3), (None, 1, 1)]
+    assert {row["seed"] for row in summary.errors_by_k(store, "e") if row["row"] is None} == {5}
+
+
 def test_the_bootstrap_agrees_with_scipys():
     """Percentile intervals of 2000 and 50 000 resamples of the same data: the ends differ by resampling noise only.
     Each end is a 2.5 % quantile of 2000 draws of the bootstrap distribution; for a normal one of spread s that has a

@@ -3,7 +3,10 @@
 A run of n_samples in each of n_replicates independent streams leaves, for every replicate and every k = 2^j up to
 n_samples, the mean and spread of L_k over that replicate's n_samples/k groups. Against the exact log p(x) these give
 the error at every k (see `logpx_bench.summary`). The first 2^14 log weights of the first stream are kept as a
-histogram.
+histogram, in bins fine enough to be drawn on another scale than nats.
+
+Every row of the data has streams of its own: the seed that the library gets is a hash of the cell's seed and its row.
+The estimators on one row share their base noise.
 
 Before the clock starts, a run of 2^10 samples compiles the kernels or loads them from the cache; all the time it takes
 goes on the bill as compile time.
@@ -23,12 +26,13 @@ from logpx_bench import data, ledger
 from logpx_bench.estimators import divergence, make_proposal
 from logpx_bench.experiments.base import Cell, Kind, Record
 from logpx_bench.options import fail
+from logpx_bench.schema import content_key
 
 if TYPE_CHECKING:
     from logpx_bench.suite import Experiment
 
 #: Log weights in a histogram, and its bins.
-N_HISTOGRAM, N_BINS = 2**14, 80
+N_HISTOGRAM, N_BINS = 2**14, 512
 #: Samples of the untimed first run.
 WARM_UP = 2**10
 #: How the library says that there is no Pareto k̂, and why.
@@ -81,20 +85,24 @@ def run(cell: Cell, threads: int) -> Record:
     fit_seconds = clock.wall()
     compile_seconds = warm_up(cell, subject.model, x, proposal, threads)
     clock = ledger.Clock()
-    estimate = call(cell, subject.model, x, proposal, cell.n_samples, cell.n_replicates, cell.seed, threads)
+    seed = stream_seed(cell)
+    estimate = call(cell, subject.model, x, proposal, cell.n_samples, cell.n_replicates, seed, threads)
     bill = ledger.bill([estimate], fit_seconds, clock.cpu(), compile_seconds)
     kl, chi2 = divergence(subject.model, x, proposal)
     columns = describe(estimate) | bill.columns() | {"kl": kl, "chi2": chi2, "threads": threads}
     columns |= {"exact": float(subject.model.log_marginal(x))} | sizes(subject.model, x)
-    drawn = logpx.samples(
-        subject.model, x, proposal, 0, N_HISTOGRAM, seed=cell.seed, replicate=0, row=0, points=cell.points
-    )
+    drawn = logpx.samples(subject.model, x, proposal, 0, N_HISTOGRAM, seed=seed, replicate=0, row=0, points=cell.points)
     return Record(
         columns=columns,
         levels=level_rows(estimate.replicate_levels),
         histogram=histogram(drawn.log_weights),
         values={"replicates": estimate.replicates},
     )
+
+
+def stream_seed(cell: Cell) -> int:
+    """The seed of a cell's streams, 60 bits of a hash of its seed and row: rows do not share random numbers."""
+    return int(content_key([cell.seed, cell.row])[:15], 16)
 
 
 def call(

@@ -1,11 +1,14 @@
 """RMSE of log p̂(x) against seconds, for every estimator.
 
-A point is one k: the seconds that k samples take at the measured rate of the stream (compilation and start-up apart),
-and the RMSE of L_k over replicates. Lower left is better; along a line of slope −1/2 the product MSE × time, the
-usual measure of work, stays the same.
+A point is one k: k times the time a sample took in the run of all replicates, and the RMSE of L_k over replicates.
+Compilation, the fixed cost of a call and the making of q stand apart. Lower left is better; along a line of slope −1/2
+the product MSE × time, the usual measure of work, stays the same. Works are compared at a k that has many groups of k
+weights, so that the interval of the MSE is narrow.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,9 +24,10 @@ from logpx_bench.store import Store
 
 EXPERIMENT = "error_against_k"
 TITLE = "Cost against accuracy"
+GROUPS = 1000  # groups of k weights that a comparison of work should rest on
 COLUMNS = (
     *("model", "n_latents", "row", "estimator", "estimator_options", "points", "threads", "k", "n_replicates"),
-    *("seconds_at_k", "rmse", "rmse_low", "rmse_high"),
+    *("n_runs", "n_groups", "seconds_at_k", "fit_seconds", "rmse", "rmse_low", "rmse_high"),
 )
 
 
@@ -45,7 +49,7 @@ def draw(table: s.Table) -> Figure:
         figure, (axes,) = panels(height=3.8)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(base=10, numticks=10))
-        axes.set_xlabel("seconds for one estimate")
+        axes.set_xlabel(f"k × time a sample, seconds ({_threads(table)})")
         for each in every:
             band(axes, s.column(each.rows, "seconds_at_k"), *s.errors(each.rows), each.look)
             _name_k(axes, each, above=each is every[0])
@@ -82,24 +86,43 @@ def _guide(axes: Axes) -> Label:
     return Label(stop, bottom, "equal MSE × time", look.ink)
 
 
-def work(row: s.Row) -> float:
-    """MSE × seconds: what precision costs."""
-    return float(row["rmse"]) ** 2 * float(row["seconds_at_k"])
+def _threads(table: s.Table) -> str:
+    counts = sorted({int(row["threads"]) for row in table})
+    return f"{words.listed([str(count) for count in counts])} thread{'s' if counts[-1] > 1 else ''}"
+
+
+def work(row: s.Row) -> words.Measured:
+    """MSE × seconds, what precision costs, with the interval of the MSE."""
+    error = s.rmse(row)
+    return words.Measured(*(bound**2 * float(row["seconds_at_k"]) for bound in error))
 
 
 def caption(table: s.Table) -> str:
-    """The work of each estimator, MSE × seconds, at the largest common k."""
+    """The work of each estimator, MSE × seconds, at the largest common k with many groups."""
     every = _usable(table)
-    k, rows = s.at_common_k(every)
+    k, rows = s.at_common_k(every, GROUPS)
     if not rows:
         return "No k is common to all estimators."
-    ranked = sorted(zip(every, rows, strict=True), key=lambda pair: work(pair[1]))
+    ranked = sorted(zip(every, rows, strict=True), key=lambda pair: work(pair[1]).value)
     best, row = ranked[0]
     text = (
-        f"At $k$ = {words.power(k)}, one estimate by {s.one_line(best)} sampling takes "
-        f"{words.seconds(row['seconds_at_k'])} and its RMSE is {words.nats(row['rmse'])}: "
-        "the least work, counted as MSE × time"
+        f"At $k$ = {words.power(k)} ({words.power(min(row['n_groups'] for row in rows))} groups of weights or more), "
+        f"with {_threads(table)}, the samples of one estimate by {s.one_line(best)} sampling take "
+        f"{words.seconds(row['seconds_at_k'])} and its RMSE is {words.nats(row['rmse'])}"
     )
-    others = [f"{words.ratio(work(other) / work(row))} as much for {s.one_line(each)}" for each, other in ranked[1:]]
-    text += f"; the work is {words.listed(others)}. " if others else ". "
-    return f"{text}Compilation and the fitting of the model are not in these seconds. {s.replicates(rows)}"
+    steps = [
+        f"that of {s.one_line(a)} is {words.against(work(one), work(other), of=f'that of {s.one_line(b)}')}"
+        for (a, one), (b, other) in pairwise(ranked)
+    ]
+    text += f". Of the work, MSE × time, {'; '.join(steps)}. " if steps else ". "
+    return (
+        f"{text}The intervals are those of the MSE; a time a sample is one timing of all replicates, not repeated. Not "
+        f"in these seconds: compilation, what a call costs beyond its samples, and making $q$ for this $x$"
+        f"{_fits(every)}. {s.all_zero(table)}{s.replicates(rows)}"
+    )
+
+
+def _fits(every: list[s.Series]) -> str:
+    known = [(s.one_line(each), each.rows[0]["fit_seconds"]) for each in every]
+    parts = [f"{words.seconds(value)} for {name}" for name, value in known if s.finite(value)]
+    return f" ({words.listed(parts)})" if parts else ""

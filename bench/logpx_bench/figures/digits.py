@@ -28,7 +28,7 @@ MODELS = ("pca", "ppca", "factor_analysis")
 SHOWN = 8  # images in a strip
 SIDE = 8  # pixels on a side
 BEHIND: Style = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
-COLUMNS = ("panel", "model", "n_latents", "index", "log_p", "pixels")
+COLUMNS = ("panel", "model", "n_latents", "index", "log_p", "n_at_floor", "n_observed", "pixels")
 
 
 def data(store: Store) -> s.Table:
@@ -155,8 +155,22 @@ def caption(table: s.Table) -> str:
     count = min(len(values) for values in groups.values())
     spread = float(np.std(groups[model, n], ddof=1)) if count > 1 else 0.0
     images = f"; single images spread by {words.nats(spread, 2)} (standard deviation)" if count > 1 else ""
+    floor = (
+        " Factor analysis stands on a floor of its noise variances, the variance of rounding to a step of 1/16: its "
+        f"values depend on it{_standing(table)}."
+        if any(model == "factor_analysis" for model, _ in means)
+        else ""
+    )
     return (
         f"{text}Mean exact $\\log p(x)$ over {count} held-out images, in nats, best first: {'; '.join(parts)}. The "
-        f"highest is that of {s.title(model)} with {n} latents{images}. Exact values: no Monte Carlo, "
+        f"highest is that of {s.title(model)} with {n} latents{images}.{floor} Exact values: no Monte Carlo, "
         "no replicates."
     )
+
+
+def _standing(table: s.Table) -> str:
+    """How many pixels stand on the floor, where the store says so."""
+    rows = [row for row in table if row["panel"] == "log_p" and s.finite(row["n_at_floor"])]
+    counts = {int(row["n_latents"]): (int(row["n_at_floor"]), row["n_observed"]) for row in rows}
+    parts = [f"{few} of {pixels} pixels with {n} latents" for n, (few, pixels) in sorted(counts.items())]
+    return f" ({words.listed(parts)} stand on it)" if parts else ""

@@ -1,13 +1,12 @@
 """The curse of dimension: RMSE of log p̂(x) at a fixed k against the number of latents, per estimator.
 
 A point is one model with that many latents, fitted to the same images; where several held-out images were measured it
-is the root of the mean of their squared errors. With weights that vary by e^KL(posterior‖q), k must grow as exp KL
-(Chatterjee and Diaconis, 2018, doi:10.1214/17-AAP1326), and KL grows with each latent that the proposal gets wrong.
+is the root of the mean of their squared errors, with a bootstrap over replicates of that mean. With weights that vary
+by e^KL(posterior‖q), k must grow as exp KL (Chatterjee and Diaconis, 2018, doi:10.1214/17-AAP1326), and KL grows with
+each latent that the proposal gets wrong.
 """
 
 from __future__ import annotations
-
-import math
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -23,41 +22,36 @@ from logpx_bench.store import Store
 EXPERIMENT = "dimension"
 TITLE = "The curse of dimension"
 COLUMNS = (
-    *("model", "n_latents", "row", "estimator", "estimator_options", "points", "k", "n_replicates", "n_groups"),
-    *("rmse", "rmse_low", "rmse_high", "bias", "sd"),
+    *("model", "n_latents", "n_images", "estimator", "estimator_options", "points", "k", "n_replicates", "n_runs"),
+    *("n_groups", "rmse", "rmse_low", "rmse_high"),
 )
 
 
 def data(store: Store) -> s.Table:
     """Rows of the largest k that every cell of the experiment reached, for the first model of the experiment."""
-    rows = [row for row in summary.errors_by_k(store, EXPERIMENT) if s.finite(row["rmse"])]
+    rows = summary.errors_over_rows(store, EXPERIMENT)
     rows = [row for row in rows if row["model"] == rows[0]["model"]]
     cells: dict[tuple[str, ...], set[int]] = {}
     for row in rows:
-        cell = tuple(str(row.get(name)) for name in ("n_latents", "row", "estimator", "estimator_options", "points"))
+        cell = tuple(str(row.get(name)) for name in ("n_latents", "estimator", "estimator_options", "points"))
         cells.setdefault(cell, set()).add(int(row["k"]))
     shared = set.intersection(*cells.values()) if cells else set()
     rows = [row for row in rows if shared and row["k"] == max(shared)]
-    return s.columns(rows if any(row["rmse"] > s.ROUNDING for row in rows) else [], COLUMNS)
+    return s.columns(rows if any(map(_drawn, rows)) else [], COLUMNS)
 
 
-def pooled(table: s.Table) -> list[s.Series]:
-    """Series against n_latents with the images of each number of latents pooled by mean square."""
-    result = []
-    for each in s.by_estimator([row for row in table if row["rmse"] > s.ROUNDING], "n_latents"):
-        rows = []
-        for n_latents in sorted({row["n_latents"] for row in each.rows}):
-            images = [row for row in each.rows if row["n_latents"] == n_latents]
-            errors = [s.rmse(row) for row in images]
-            low, value, high = (math.sqrt(sum(e[i] ** 2 for e in errors) / len(errors)) for i in (1, 0, 2))
-            rows.append(images[0] | {"rmse": value, "rmse_low": low, "rmse_high": high, "n_images": len(images)})
-        result.append(each._replace(rows=rows))
-    return result
+def _drawn(row: s.Row) -> bool:
+    return s.finite(row["rmse"]) and row["rmse"] > s.ROUNDING
+
+
+def against_latents(table: s.Table) -> list[s.Series]:
+    """Series against n_latents, without the rows that no logarithmic axis can show."""
+    return s.by_estimator([row for row in table if _drawn(row)], "n_latents")
 
 
 def draw(table: s.Table) -> Figure:
     """RMSE with its band against the number of latents."""
-    every = pooled(table)
+    every = against_latents(table)
     with style():
         figure, (axes,) = panels(height=3.6)
         for each in every:
@@ -80,7 +74,7 @@ def draw(table: s.Table) -> Figure:
 
 def caption(table: s.Table) -> str:
     """How much each error changes from the fewest to the most latents, and who is best at the most."""
-    every = [each for each in pooled(table) if each.rows]
+    every = against_latents(table)
     if not every:
         return "No k is common to all numbers of latents."
     parts = []
@@ -98,14 +92,22 @@ def caption(table: s.Table) -> str:
     return (
         f"RMSE at $k$ = {words.power(table[0]['k'])} ({pooling}): {'; '.join(parts)}. With the most latents "
         f"{s.one_line(best)} sampling has the smallest error. Each number of latents is a model of its own, fitted to "
-        f"the same images. {_exact_sentence(table)}{s.replicates(table)}"
+        f"the same images. {_left_out(table)}"
+        f"{s.replicates(table)}"
     )
 
 
-def _exact_sentence(table: s.Table) -> str:
-    """Which points have no error at all, for a logarithmic axis cannot show them."""
-    exact = {(s.title(row["estimator"]), row["n_latents"]) for row in table if row["rmse"] <= s.ROUNDING}
-    if not exact:
-        return ""
-    found = words.listed([f"{name} at {n} latent{'s' if n != 1 else ''}" for name, n in sorted(exact)])
-    return f"Not drawn: {found}, where the proposal is the exact posterior and the error is zero to rounding. "
+def _left_out(table: s.Table) -> str:
+    """Which points have no error at all or an infinite one, for a logarithmic axis cannot show them."""
+    reasons = {
+        "the proposal is the exact posterior and the error is zero to rounding": [
+            row for row in table if row["rmse"] <= s.ROUNDING
+        ],
+        "some estimate is of weights that are all zero": [row for row in table if not s.finite(row["rmse"])],
+    }
+    texts = []
+    for reason, rows in reasons.items():
+        places = dict.fromkeys((s.title(row["estimator"]), int(row["n_latents"])) for row in rows)
+        found = [f"{name} at {n} latent{'s' if n != 1 else ''}" for name, n in places]
+        texts += [f"Not drawn: {words.listed(found)}, where {reason}. "] if found else []
+    return "".join(texts)

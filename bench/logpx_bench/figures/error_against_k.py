@@ -27,7 +27,7 @@ TITLE = "Error against k"
 PATHS = 8  # single replicates drawn
 COLUMNS = (
     *("kind", "model", "n_latents", "row", "estimator", "estimator_options", "points", "replicate"),
-    *("k", "n_replicates", "n_groups", "bias", "sd", "rmse", "rmse_low", "rmse_high", "exact"),
+    *("k", "n_replicates", "n_runs", "n_groups", "bias", "sd", "rmse", "rmse_low", "rmse_high", "exact"),
 )
 
 
@@ -58,9 +58,14 @@ def draw(table: s.Table) -> Figure:
         error_axis(axes, [lowest / 2.5, *s.errors(rows)[2]], "|error| of log p̂(x), nats")
         ends = [Label(each.rows[-1]["k"], each.rows[-1]["rmse"], each.name, each.look.ink) for each in bold]
         ends.append(_guide(axes, rows))
-        axes.set_title("bold: RMSE with its 95% band; thin: single replicates")
+        shown = f"{_drawn(thin)} of {rows[0]['n_replicates']} replicates"
+        axes.set_title(f"bold: RMSE with its 95% band; thin: {shown}, one by one")
         label_ends(axes, ends)
     return figure
+
+
+def _drawn(thin: list[s.Series]) -> int:
+    return max((len(set(s.column(each.rows, "replicate"))) for each in thin), default=0)
 
 
 def _paths(axes: Axes, each: s.Series) -> None:
@@ -99,7 +104,7 @@ def caption(table: s.Table) -> str:
             f". Over the last factor of 16 in $k$ the RMSE goes, for {words.listed(steep)}; where the variance of the "
             "weights is finite it ends as $k^{-0.50}$"
         )
-    return f"{text}. {s.replicates(rows)}"
+    return f"{text}. {s.all_zero(table)}{s.replicates(rows)}"
 
 
 def slope(each: s.Series) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+from logpx_bench import summary
 from logpx_bench.figures.series import Table
 from logpx_bench.store import Store
 
-CELL = ("model", "n_latents", "row", "estimator", "estimator_options", "points", "n_replicates", "exact")
+CELL = ("model", "n_latents", "row", "estimator", "estimator_options", "points", "n_replicates", "n_runs", "exact")
 
 
 def replicate_errors(store: Store, experiment: str, limit: int) -> Table:
@@ -17,7 +18,7 @@ def replicate_errors(store: Store, experiment: str, limit: int) -> Table:
     sqrt((a_r − exact)² + m_r/G); at the largest k, where G = 1, that is the |error| of its one estimate.
     """
     table = []
-    for cell in store.cells(experiment):
+    for cell in summary.runs(store, experiment):
         if cell["kind"] != "ladder" or cell["exact"] is None:
             continue
         for row in store.levels(cell["key"]):
@@ -34,20 +35,24 @@ def replicate_errors(store: Store, experiment: str, limit: int) -> Table:
 
 
 def image_scores(store: Store, experiment: str = "digits") -> Table:
-    """Exact log p(x) of every held-out image under every model of the gallery, one row each, in nats."""
-    table = []
-    for cell in store.cells(experiment):
+    """Exact log p(x) of every held-out image under every model of the gallery, one row each, in nats; `n_at_floor` is
+    the number of its pixels whose noise variance stands on the floor, where that was stored."""
+    table: Table = []
+    for cell in summary.runs(store, experiment):
         if cell["kind"] != "gallery":
             continue
-        for index, value in enumerate(store.values(cell["key"]).get("log_p", ())):
-            table.append(
-                {"model": cell["model"], "n_latents": cell["n_latents"], "index": index, "log_p": float(value)}
-            )
+        vectors = store.values(cell["key"])
+        own = {name: cell[name] for name in ("model", "n_latents", "n_observed")}
+        own |= {"n_at_floor": float(vectors["n_at_floor"][0])} if "n_at_floor" in vectors else {}
+        table += [own | {"index": index, "log_p": float(value)} for index, value in enumerate(vectors.get("log_p", ()))]
     return table
 
 
-def n_cores(store: Store, experiment: str) -> int | None:
-    """Cores of the machine that ran the experiment; None where the store does not say or several machines did."""
+def machine(store: Store, experiment: str) -> dict[str, float | None]:
+    """`n_cores` of the machine that ran the experiment, None where the store does not say or several machines did, and
+    `load_1m`, the largest load before a run of it began."""
     ids = {cell["provenance_id"] for cell in store.cells(experiment)}
-    counts = {row["n_cores"] for row in store.provenance(ids)} if ids else set()
-    return int(counts.pop()) if len(counts) == 1 and None not in counts else None
+    rows = store.provenance(ids) if ids else []
+    counts, loads = {row["n_cores"] for row in rows}, [row["load_1m"] for row in rows if row["load_1m"] is not None]
+    same = len(counts) == 1 and None not in counts
+    return {"n_cores": int(counts.pop()) if same else None, "load_1m": max(loads, default=None)}

@@ -22,9 +22,21 @@ from logpx_bench.store import Store
 EXPERIMENT = "error_against_k"
 TITLE = "The Jensen gap"
 SIGMAS = 2.0  # half width of the error bars, in standard errors
+SURE = 4.0  # standard errors beyond which two numbers are said to differ: 1 in 16,000 by chance, at many k
 SMALL = 0.1  # nats: the gap that the caption looks for
 COLUMNS = (
-    *("model", "n_latents", "row", "estimator", "estimator_options", "points", "k", "n_replicates", "n_groups"),
+    *(
+        "model",
+        "n_latents",
+        "row",
+        "estimator",
+        "estimator_options",
+        "points",
+        "k",
+        "n_replicates",
+        "n_runs",
+        "n_groups",
+    ),
     *("mean", "exact", "bias", "bias_std_error", "delta_gap", "chi2"),
 )
 
@@ -76,6 +88,9 @@ def _bounds(axes: Axes, every: list[s.Series]) -> None:
     text = f"exact log p(x) = {words.fixed(exact)}"
     axes.text(0.02, exact + 0.03 * depth, text, transform=axes.get_yaxis_transform(), fontsize=9)
     axes.ticklabel_format(axis="y", useOffset=False)
+    for line, each in enumerate(reversed(every)):
+        where: Style = {"transform": axes.transAxes, "ha": "right", "fontsize": 9}
+        axes.text(0.98, 0.04 + 0.075 * line, s.one_line(each), color=each.look.ink, **where)
     axes.set_title("mean of $L_k$ (k = 1: the ELBO)")
     axes.set_ylabel("nats")
 
@@ -116,7 +131,11 @@ def caption(table: s.Table) -> str:
     if not every:
         return "No gap could be measured."
     text = words.sentence("; ".join(map(_words_of, every))) + ". " + _delta_sentence(every)
-    return f"{text} Bars: ±{SIGMAS:g} standard errors. {s.replicates(row for each in every for row in each.rows)}"
+    return (
+        f"{text} All $k$ are read from the same weights, so neighbouring points err together: a stretch of a curve can "
+        f"lie above the exact line by chance. Bars: ±{SIGMAS:g} standard errors. {s.all_zero(table)}"
+        f"{s.replicates(row for each in every for row in each.rows)}"
+    )
 
 
 def _words_of(each: s.Series) -> str:
@@ -129,11 +148,11 @@ def _words_of(each: s.Series) -> str:
     else:
         reach = f"too small for these replicates to measure at $k$ = {words.power(last['k'])}"
     name = "the ELBO" if first["k"] == 1 else f"$L_{{{first['k']}}}$"
-    where = "below" if first["bias"] < 0 else "above"
-    return (
-        f"with {s.one_line(each)} sampling {name} lies {words.nats(abs(first['bias']))} {where} $\\log p(x)$, "
-        f"and the gap is {reach}"
-    )
+    if abs(first["bias"]) <= SURE * first["bias_std_error"]:
+        place = f"cannot be told from $\\log p(x)$ ({words.nats(first['bias'], 2)})"
+    else:
+        place = f"lies {words.nats(abs(first['bias']))} {'below' if first['bias'] < 0 else 'above'} $\\log p(x)$"
+    return f"with {s.one_line(each)} sampling {name} {place}, and the gap is {reach}"
 
 
 def _delta_sentence(every: list[s.Series]) -> str:
@@ -144,10 +163,11 @@ def _delta_sentence(every: list[s.Series]) -> str:
     if not known:
         return "No gap is measured well enough (5 standard errors) to hold it against the delta method."
     each, row = max(known, key=lambda pair: (pair[1]["k"], -abs(pair[1]["bias"])))
-    gap, theory, slack = -row["bias"], row["delta_gap"], SIGMAS * row["bias_std_error"]
-    verdict = "agrees with" if abs(gap - theory) <= slack else "is above" if gap > theory else "is below"
+    gap, theory, error = -row["bias"], row["delta_gap"], row["bias_std_error"]
+    away = abs(gap - theory) / error
+    verdict = "agrees, within its error, with" if away <= SURE else "is above" if gap > theory else "is below"
     return (
         f"At $k$ = {words.power(row['k'])}, the largest where a gap exceeds 5 of its standard errors, "
-        f"{s.one_line(each)}'s {words.nats(gap)} (±{words.number(slack, 2)}) {verdict} the delta method's "
-        f"{words.nats(theory)}."
+        f"{s.one_line(each)}'s {words.nats(gap)} (standard error {words.number(error, 2)}) {verdict} the delta "
+        f"method's {words.nats(theory)} ({words.number(away, 2)} standard errors away)."
     )

@@ -27,7 +27,7 @@ RARE = 0.05  # share of wrong rankings that the caption looks for
 VARIANTS = {"independent": "streams of their own", "common": "common streams"}
 COLUMNS = (
     *("model", "n_latents", "other", "row", "estimator", "estimator_options", "points", "variant", "gap", "k"),
-    *("n_replicates", "n_wrong", "wrong", "wrong_low", "wrong_high", "mean_difference", "sd_difference"),
+    *("n_replicates", "n_runs", "n_wrong", "wrong", "wrong_low", "wrong_high", "mean_difference", "sd_difference"),
 )
 
 
@@ -50,7 +50,7 @@ def draw(table: s.Table) -> Figure:
     """Share of wrong rankings with bars against k, a panel for each kind of streams that was run."""
     present = [name for name in VARIANTS if of_variant(table, name)]
     with style():
-        figure, every = panels(1, len(present), height=3.7, right=0.835, left=0.105, wspace=0.58)
+        figure, every = panels(1, len(present), height=3.7, right=0.835, left=0.105, wspace=0.78)
         top = max(0.58, min(1.06 * max(s.column(table, "wrong_high")), 1.02))
         for axes, variant in zip(every, present, strict=True):
             k_axis(axes, s.column(table, "k"), ticks=6)

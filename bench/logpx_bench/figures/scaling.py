@@ -1,7 +1,8 @@
-"""Run time and peak memory against k, and speed-up against the number of threads.
+"""Run time and peak memory, against k and against the number of threads.
 
-Every point is a fresh process; memory is the whole process's peak, the interpreter and its libraries included. A stream
-read in blocks costs time in proportion to k and memory that does not grow with it.
+Every point is a fresh process, a bar spans the least to the most of its runs; memory is the whole process's peak, the
+interpreter and its libraries included. A stream read in blocks costs time in proportion to k and memory that does not
+grow with it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from logpx_bench import summary
 from logpx_bench.figures import series as s
 from logpx_bench.figures import words
 from logpx_bench.figures.axes import k_axis
-from logpx_bench.figures.extracts import n_cores
-from logpx_bench.figures.style import LOOKS, Style, panels, style
+from logpx_bench.figures.extracts import machine
+from logpx_bench.figures.style import LOOKS, VARIANT_LINES, VARIANT_MARKERS, Style, panels, style
 from logpx_bench.store import Store
 
 EXPERIMENT = "scaling"
@@ -25,23 +26,26 @@ TITLE = "Time and memory"
 GAIN = 1.1  # a smaller speed-up is called none
 COLUMNS = (
     *("model", "n_latents", "estimator", "estimator_options", "points", "dtype", "n_samples", "n_repeats", "threads"),
-    *("n_cores", "seconds", "cpu_seconds", "compile_seconds", "peak_bytes", "baseline_bytes"),
+    *("n_runs", "n_cores", "load_1m", "seconds", "seconds_low", "seconds_high", "cpu_seconds", "compile_seconds"),
+    *("peak_bytes", "baseline_bytes"),
 )
 
 
 def data(store: Store) -> s.Table:
     """One row a process: samples, threads, seconds and peak memory."""
-    cores = {"n_cores": n_cores(store, EXPERIMENT)}
-    return s.columns([row | cores for row in summary.scaling(store, EXPERIMENT)], COLUMNS)
+    facts = machine(store, EXPERIMENT)
+    return s.columns([row | facts for row in s.lead_case(summary.scaling(store, EXPERIMENT))], COLUMNS)
 
 
 def against_k(table: s.Table) -> list[s.Series]:
-    """Series against the number of samples at the number of threads that covers the most values of k."""
-    spans: dict[int, set[int]] = {}
-    for row in table:
-        spans.setdefault(int(row["threads"]), set()).add(int(row["n_samples"]))
-    threads = max(spans, key=lambda t: (len(spans[t]), -t), default=0)
-    return s.by_estimator([row for row in table if row["threads"] == threads], "n_samples")
+    """Series against the number of samples, one an estimator and number of threads."""
+    result = []
+    for position, threads in enumerate(sorted({int(row["threads"]) for row in table})):
+        for each in s.by_estimator([row for row in table if row["threads"] == threads], "n_samples"):
+            line, marker = VARIANT_LINES[position % 4], VARIANT_MARKERS[position % 6]
+            look = each.look._replace(line=line, marker=marker) if position else each.look
+            result.append(each._replace(name=f"{s.one_line(each)}, {threads_words(threads)}", look=look))
+    return result
 
 
 def against_threads(table: s.Table) -> list[s.Series]:
@@ -53,48 +57,87 @@ def against_threads(table: s.Table) -> list[s.Series]:
     return s.by_estimator([row for row in table if row["n_samples"] == max(several)], "threads") if several else []
 
 
-def speedups(each: s.Series) -> list[tuple[int, float]]:
-    """(threads, time with the fewest threads over time with these) of a series."""
+def speedups(each: s.Series) -> list[tuple[int, words.Measured]]:
+    """(threads, time with the fewest threads over time with these, with its range over the runs) of a series."""
     base = each.rows[0]
-    return [(int(row["threads"]), base["seconds"] / row["seconds"]) for row in each.rows]
+    return [
+        (
+            int(row["threads"]),
+            words.Measured(
+                base["seconds"] / row["seconds"],
+                base["seconds_low"] / row["seconds_high"],
+                base["seconds_high"] / row["seconds_low"],
+            ),
+        )
+        for row in each.rows
+    ]
+
+
+def threads_words(threads: int) -> str:
+    """A count of threads in words."""
+    return f"{threads} thread{'s' if threads != 1 else ''}"
 
 
 def draw(table: s.Table) -> Figure:
-    """Three panels: seconds, megabytes, speed-up."""
+    """Four panels: seconds and megabytes, against k and against threads."""
     with style():
-        figure, (time, memory, threads) = panels(1, 3, height=3.0, right=0.985, left=0.085, wspace=0.42)
+        figure, (time, gain, memory, peak) = panels(2, 2, height=5.2, right=0.975, left=0.09, wspace=0.24, hspace=0.42)
         series = against_k(table)
-        _line_panel(time, series, "seconds", 1.0)
-        time.set_yscale("log")
-        low, high = time.get_ylim()
-        time.set_ylim(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)))
-        time.yaxis.set_major_locator(LogLocator(base=10, numticks=8))
-        time.yaxis.set_minor_formatter(NullFormatter())
-        time.set_title("seconds")
+        _time(time, series)
         _line_panel(memory, series, "peak_bytes", 1e-6)
-        memory.set_ylim(0, max((row["peak_bytes"] or 0) for row in table) * 1.25e-6 or 1.0)
         memory.set_title("peak memory, MB")
-        for position, each in enumerate(series):
-            where: Style = {"transform": time.transAxes, "va": "top", "fontsize": 9}
-            time.text(0.04, 0.96 - 0.10 * position, s.one_line(each), color=each.look.ink, **where)
-        _threads(threads, table)
+        _gain(gain, table)
+        _peak(peak, table)
+        top = max((row["peak_bytes"] or 0) for row in table) * 1.25e-6 or 1.0
+        for axes in (memory, peak):
+            axes.set_ylim(0, top)
     return figure
 
 
+def _how(each: s.Series) -> Style:
+    return {"color": each.look.color, "linestyle": each.look.line, "marker": each.look.marker}
+
+
 def _line_panel(axes: Axes, series: list[s.Series], name: str, scale: float) -> None:
-    k_axis(axes, [row["n_samples"] for each in series for row in each.rows], "k", ticks=5)
+    k_axis(axes, [row["n_samples"] for each in series for row in each.rows], "k", ticks=6)
     for each in series:
         rows = [row for row in each.rows if s.finite(row[name])]
-        how: Style = {"color": each.look.color, "linestyle": each.look.line, "marker": each.look.marker}
-        axes.plot(s.column(rows, "n_samples"), [row[name] * scale for row in rows], **how)
+        axes.plot(s.column(rows, "n_samples"), [row[name] * scale for row in rows], **_how(each))
 
 
-def _threads(axes: Axes, table: s.Table) -> None:
-    axes.set_title("speed-up")
-    series = against_threads(table)
+def _time(axes: Axes, series: list[s.Series]) -> None:
+    _line_panel(axes, series, "seconds", 1.0)
+    for line, each in enumerate(series):
+        places, low, high = (s.column(each.rows, name) for name in ("n_samples", "seconds_low", "seconds_high"))
+        axes.vlines(places, low, high, color=each.look.color, linewidth=1)
+        where: Style = {"transform": axes.transAxes, "clip_on": False}
+        axes.plot([0.03, 0.11], [0.94 - 0.09 * line] * 2, **where, **_how(each))
+        axes.text(0.14, 0.94 - 0.09 * line, each.name, color=each.look.ink, va="center", fontsize=9, **where)
+    axes.set_yscale("log")
+    axes.set_ylim(
+        10 ** math.floor(math.log10(min(row["seconds_low"] for each in series for row in each.rows))),
+        10 ** math.ceil(math.log10(max(row["seconds_high"] for each in series for row in each.rows))),
+    )
+    axes.yaxis.set_major_locator(LogLocator(base=10, numticks=8))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_title("seconds")
+
+
+def _thread_axis(axes: Axes, title: str, series: list[s.Series]) -> None:
+    """Title and axis of a panel against threads, or the reason why it is empty."""
+    at = f" at k = {words.plain(words.power(series[0].rows[0]['n_samples']))}" if series else ""
+    axes.set_title(title + at)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.set_xlabel("threads")
     if not series:
         where: Style = {"transform": axes.transAxes, "ha": "center", "va": "center", "fontsize": 9}
         axes.text(0.5, 0.5, "measured with\none count of threads", **where)
+
+
+def _gain(axes: Axes, table: s.Table) -> None:
+    series = against_threads(table)
+    _thread_axis(axes, "speed-up", series)
+    if not series:
         return
     most = max(row["threads"] for each in series for row in each.rows)
     look = LOOKS["theory"]
@@ -102,10 +145,10 @@ def _threads(axes: Axes, table: s.Table) -> None:
     middle = (1 + most) / 2
     axes.text(middle, middle, "ideal  ", ha="right", va="bottom", fontsize=9, color=look.ink)
     for each in series:
-        how: Style = {"color": each.look.color, "linestyle": each.look.line, "marker": each.look.marker}
-        axes.plot(*zip(*speedups(each), strict=True), **how)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    axes.set_xlabel("threads")
+        places, gains = zip(*speedups(each), strict=True)
+        bars = [[g.value - min(g.low, g.value) for g in gains], [max(g.high, g.value) - g.value for g in gains]]
+        bars[0][0] = bars[1][0] = 0.0  # the base against itself
+        axes.errorbar(places, [g.value for g in gains], yerr=bars, elinewidth=1, capsize=3, **_how(each))
     axes.set_ylim(0, None)
     cores = table[0]["n_cores"]
     if cores and cores < most:
@@ -113,42 +156,80 @@ def _threads(axes: Axes, table: s.Table) -> None:
         axes.text(cores, 0.03, f" {cores} cores", transform=axes.get_xaxis_transform(), fontsize=8.5, color="#555555")
 
 
+def _peak(axes: Axes, table: s.Table) -> None:
+    series = against_threads(table)
+    _thread_axis(axes, "peak memory, MB,", series)
+    for each in series:
+        rows = [row for row in each.rows if s.finite(row["peak_bytes"])]
+        axes.plot(s.column(rows, "threads"), [row["peak_bytes"] * 1e-6 for row in rows], **_how(each))
+
+
 def caption(table: s.Table) -> str:
-    """Time a sample at the largest k, growth of memory over the whole range, and the best speed-up."""
+    """Time a sample at the largest k, growth of memory, the best speed-up with its range, and the load."""
     series = against_k(table)
     if not series:
         return "No run was timed."
-    threads = series[0].rows[0]["threads"]
-    text = f"With {threads} thread{'s' if threads != 1 else ''}, {'; '.join(map(_words_of, series))}. "
-    text += _speed_sentence(table)
-    return f"{text} Each point is one fresh process, {_repeats(table)}; compilation is timed apart."
+    text = words.sentence("; ".join(map(_words_of, series)))
+    text += f". {_speed_sentence(table)}{_memory_sentence(table)}{_load_sentence(table)}"
+    return (
+        f"{text}Each point is one fresh process, {_repeats(table)} (bars: least and most); compilation is timed apart."
+        f"{s.other_runs(table)}"
+    )
 
 
 def _words_of(each: s.Series) -> str:
     first, last = each.rows[0], each.rows[-1]
     text = (
-        f"{s.one_line(each)} takes {words.seconds(last['seconds'])} for $k$ = {words.power(last['n_samples'])} "
+        f"{each.name}: {words.seconds(last['seconds'])} for $k$ = {words.power(last['n_samples'])} "
         f"({words.seconds(last['seconds'] / last['n_samples'])} a sample)"
     )
     if not (s.finite(first["peak_bytes"]) and s.finite(last["peak_bytes"])):
         return text
-    grown = last["peak_bytes"] / first["peak_bytes"]
-    same = 0.9 <= grown <= 1.1
-    move = "within a tenth of" if same else words.ratio(grown) if grown > 1 else f"{words.percent(grown)} of"
-    peak = f"with a peak of {words.memory(last['peak_bytes'])}"
-    return f"{text}, {peak}, {move} the peak at {words.power(first['n_samples'])}"
+    text += f", with a peak of {words.memory(last['peak_bytes'])}"
+    grown = _growth(last["peak_bytes"] / first["peak_bytes"])
+    return text if first is last else f"{text}, {grown} at {words.power(first['n_samples'])}"
+
+
+def _growth(factor: float) -> str:
+    if 0.9 <= factor <= 1.1:
+        return "within a tenth of the peak"
+    return f"{words.ratio(factor) if factor > 1 else f'{words.percent(factor)} of'} the peak"
 
 
 def _speed_sentence(table: s.Table) -> str:
     found = [(gain, threads, each) for each in against_threads(table) for threads, gain in speedups(each)[1:]]
     if not found:
-        return "Only one count of threads was measured."
-    gain, threads, each = max(found, key=lambda item: item[0])
-    if gain < GAIN:
-        return f"More threads brought nothing in this run: a speed-up of {words.number(gain, 2)} at best."
+        return "Only one count of threads was measured. "
+    gain, threads, each = max(found, key=lambda item: item[0].value)
+    least = min(row["n_repeats"] or 1 for row in each.rows)
+    spread = f"{words.number(gain.low, 2)} to {words.number(gain.high, 2)} between runs"
+    span = f"{words.number(gain.value, 2)} ({spread if least > 1 else 'one run each, so no range'})"
+    at = f" at $k$ = {words.power(each.rows[0]['n_samples'])}"
+    if gain.value < GAIN:
+        return f"More threads brought nothing{at} in this run: a speed-up of {span} at best. "
     cores = table[0]["n_cores"] or "an unknown number of"
+    return f"The best speed-up{at} is {span}, with {threads} threads ({s.one_line(each)}, on {cores} cores). "
+
+
+def _memory_sentence(table: s.Table) -> str:
+    """How the peak with the most threads stands to that with the fewest."""
+    pairs = [(each.rows[0], each.rows[-1]) for each in against_threads(table)]
+    known = [(few, many) for few, many in pairs if few["peak_bytes"] and many["peak_bytes"] and few is not many]
+    if not known:
+        return ""
+    few, many = max(known, key=lambda pair: float(pair[1]["peak_bytes"] / pair[0]["peak_bytes"]))
+    growth = _growth(many["peak_bytes"] / few["peak_bytes"])
+    return f"The peak with {threads_words(many['threads'])} is {growth} with {threads_words(few['threads'])}. "
+
+
+def _load_sentence(table: s.Table) -> str:
+    load, cores = table[0]["load_1m"], table[0]["n_cores"]
+    if not s.finite(load):
+        return "The load of the machine was not recorded. "
+    shared = bool(cores) and load > cores / 4
     return (
-        f"The best speed-up is {words.number(gain, 2)}, with {threads} threads ({s.one_line(each)}, on {cores} cores)."
+        f"Before the run the load of the machine was {words.number(load, 2)}{f' on {cores} cores' if cores else ''}"
+        f"{': other work shared the cores, and times may be too long' if shared else ''}. "
     )
 
 

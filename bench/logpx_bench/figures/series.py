@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from logpx_bench.figures.style import Look, look
-from logpx_bench.figures.words import Measured, replicates_note
+from logpx_bench.figures.words import Measured, listed, power, replicates_note
 
 Row = dict[str, Any]
 Table = list[Row]
@@ -115,16 +115,18 @@ def rmse(row: Row) -> Measured:
     return Measured(value, float(low or 0.0) if finite(low) else value, float(high or 0.0) if finite(high) else value)
 
 
-def at_common_k(series: Sequence[Series]) -> tuple[int, list[Row]]:
-    """The largest k that every series has, and the row of each there; k is 0 where they share none."""
-    shared = (
-        set.intersection(*({int(row["k"]) for row in each.rows if finite(row.get("rmse"))} for each in series))
-        if series
-        else set()
-    )
+def at_common_k(series: Sequence[Series], least_groups: int = 0) -> tuple[int, list[Row]]:
+    """The largest k that every series has, and the row of each there; k is 0 where they share none.
+
+    Of these, the largest with at least so many groups of k weights in every series, if there is one.
+    """
+    rows = [[row for row in each.rows if finite(row["rmse"])] for each in series]
+    sets = [{int(row["k"]): int(row.get("n_groups") or 0) for row in own} for own in rows]
+    shared = set.intersection(*map(set, sets)) if sets else set()
     if not shared:
         return 0, []
-    k = max(shared)
+    known = [k for k in shared if min(groups[k] for groups in sets) >= least_groups]
+    k = max(known or shared)
     return k, [next(row for row in each.rows if int(row["k"]) == k) for each in series]
 
 
@@ -150,8 +152,31 @@ def errors(rows: Iterable[Row]) -> tuple[list[float], list[float], list[float]]:
 
 
 def replicates(rows: Iterable[Row]) -> str:
-    """The sentence on how many replicates stand behind rows."""
-    return replicates_note(row.get("n_replicates") for row in rows)
+    """How many replicates stand behind rows, and which run was taken where a case was run more than once."""
+    known = list(rows)
+    return replicates_note(row.get("n_replicates") for row in known) + other_runs(known)
+
+
+def other_runs(rows: Iterable[Row]) -> str:
+    """A sentence on runs of the same cases that are not shown, or nothing; it begins with a space."""
+    most = max((int(row.get("n_runs") or 1) for row in rows), default=1)
+    if most == 1:
+        return ""
+    return (
+        f" A case was run up to {most} times, with other sizes, seeds or settings of the model: shown is the largest "
+        "run, and of those the first."
+    )
+
+
+def all_zero(table: Table) -> str:
+    """A sentence on estimates of minus infinity, which no axis can show, or nothing; it ends with a space."""
+    found: dict[str, float] = {}
+    for row in table:
+        if any(isinstance(row.get(name), float) and math.isinf(row[name]) for name in ("rmse", "bias")):
+            name = title(str(row["estimator"]))
+            found[name] = max(found.get(name, 0.0), float(row["k"]))
+    parts = [f"{name} up to $k$ = {power(top)}" for name, top in found.items()]
+    return f"Not drawn: {listed(parts)}, where some estimate is of weights that are all zero. " if parts else ""
 
 
 def if_any(table: Table, name: str) -> Table:

@@ -30,10 +30,12 @@ def results(facts: Facts) -> list[Block]:
     cases = list(dict.fromkeys((row["model"], row["n_latents"], row["row"]) for row in facts.errors))
     if not cases:
         return [Paragraph("The store has no errors against $k$.")]
-    header = ("estimator", "$k$", "bias", "sd", "RMSE", "95% interval", "ESS", "$\\hat k$", "time")
+    header = ("estimator", "$k$", "bias", "sd", "RMSE", "95% interval", "ESS", "$\\hat k$", "$k$ × time a sample")
     notes = (
-        "Nats, except ESS (samples), Pareto $\\hat k$ (of the whole run of each estimator) and time (of one estimate, "
-        "compilation apart). Bias ± its standard error; the interval of RMSE is a bootstrap over replicates. "
+        "Nats, except ESS (samples), Pareto $\\hat k$ (of the whole run of each estimator) and time ($k$ times the "
+        f"time a sample took over all replicates, one timing, {_threads(facts)}; compilation and the fixed cost of a "
+        "call are not in it). Bias ± its standard error; the interval of RMSE is a percentile bootstrap over "
+        "replicates, which tends to be too narrow where few weights carry the sum. "
         f"{s.replicates(facts.errors)} The same at every $k$: [results.csv](data/results.csv)."
     )
     grids: list[Block] = []
@@ -45,6 +47,11 @@ def results(facts: Facts) -> list[Block]:
         exact = f"exact $\\log p(x)$ = {words.fixed(own[0]['exact'], 3)}"
         grids.append(Grid(f"{s.case_name(own[0])}, {exact}.", header, tuple(rows)))
     return [*grids, Paragraph(notes)]
+
+
+def _threads(facts: Facts) -> str:
+    counts = sorted({int(row["threads"]) for row in facts.errors})
+    return f"{words.listed([str(count) for count in counts])} thread{'s' if counts[-1] > 1 else ''}"
 
 
 def _result(row: s.Row, cell: s.Row) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ def integral(facts: Facts) -> list[Block]:
         ),
         Equation(
             r"\log p(\mathcal{D}) = \sum_{x \in \mathcal{D}} \log p(x) "
-            r"= \sum_{x \in \mathcal{D}} \log \int p(x, z) \, dz"
+            r"= \sum_{x \in \mathcal{D}} \log \int p(x, z) dz"
         ),
         Paragraph(
             "There is a circle in this. Finding $p(x)$ would be easy with $z$ in hand, and good values of $z$ would "
@@ -139,7 +139,7 @@ def uniform(facts: Facts) -> list[Block]:
             "can be estimated from $k$ draws:"
         ),
         Equation(
-            r"p(x) = |\mathcal{Z}| \; \mathbb{E}_{z \sim \mathcal{U}(\mathcal{Z})} [\, p(x, z) \,] "
+            r"p(x) = |\mathcal{Z}| \cdot \mathbb{E}_{z \sim \mathcal{U}(\mathcal{Z})} [ p(x, z) ] "
             r"\approx \dfrac{|\mathcal{Z}|}{k} \sum_{j=1}^{k} p(x, z_j)"
         ),
         Paragraph(
@@ -165,7 +165,7 @@ def importance(facts: Facts) -> list[Block]:
             "multiply and divide by it, and the integral is again an average, now under $q$:"
         ),
         Equation(
-            r"p(x) = \int q(z) \, \dfrac{p(x, z)}{q(z)} \, dz = \mathbb{E}_{z \sim q} [\, w \,], \qquad "
+            r"p(x) = \int q(z) \dfrac{p(x, z)}{q(z)} dz = \mathbb{E}_{z \sim q} [ w ], \qquad "
             r"w = \dfrac{p(x, z)}{q(z)}, \qquad \hat p_k(x) = \dfrac{1}{k} \sum_{j=1}^{k} w_j"
         ),
         Paragraph(
@@ -198,17 +198,17 @@ def logarithm(facts: Facts) -> list[Block]:
             "$\\mathbb{E}_q[\\log p(x, z) - \\log q(z)]$: the evidence lower bound (ELBO), which variational "
             "inference usually reaches from the other end, through a Kullback–Leibler divergence. From here it is "
             "simply the log of an estimate that was made from a single sample, and its distance from $\\log p(x)$ is "
-            "$\\mathrm{KL}(q \\,\\|\\, p(z|x))$, exactly. For larger $k$ it is the bound of the importance-weighted "
+            "$\\mathrm{KL}(q \\Vert p(z|x))$, exactly. For larger $k$ it is the bound of the importance-weighted "
             "autoencoder (IWAE), which rises with "
             "$k$ and reaches $\\log p(x)$ in the limit."
         ),
         Paragraph(
             "How large is the gap at a given $k$? Let the mean of the weights be $p(x)(1 + \\epsilon)$. Then "
-            "$\\epsilon$ has mean zero and variance $\\mathrm{Var}(w) / (k \\, p(x)^2)$, and $\\log(1 + \\epsilon) "
+            "$\\epsilon$ has mean zero and variance $\\mathrm{Var}(w) / (k p(x)^2)$, and $\\log(1 + \\epsilon) "
             "\\approx \\epsilon - \\epsilon^2/2$. Taking the mean (this is the delta method):"
         ),
         Equation(
-            r"\mathbb{E}[L_k] = \log p(x) - \dfrac{\mathrm{Var}(w)}{2 k \, p(x)^2} + O(k^{-2}) "
+            r"\mathbb{E}[L_k] = \log p(x) - \dfrac{\mathrm{Var}(w)}{2 k p(x)^2} + O(k^{-2}) "
             r"= \log p(x) - \dfrac{\chi^2}{2k} + O(k^{-2})"
         ),
         Paragraph(
@@ -247,13 +247,14 @@ def monte_carlo(facts: Facts) -> list[Block]:
             "is too narrow in one direction meets, now and then, a weight that outweighs all others; until it does, "
             "the estimate is too low and its error bar is too small. The shape parameter $\\hat k$ of a generalised "
             "Pareto distribution fitted to the largest weights warns of this: above 0.5 the variance looks infinite, "
-            "above 0.7 not even the mean can be relied on at that sample size."
+            "above 0.7 not even the mean can be relied on at that sample size. It is fitted to the samples at hand, "
+            "and can warn without need or fail to warn; the figure counts both."
         ),
         Paragraph(
-            "The third is $\\mathrm{KL}(p(z|x) \\,\\|\\, q)$, from the posterior to the proposal: the reverse of the "
+            "The third is $\\mathrm{KL}(p(z|x) \\Vert q)$, from the posterior to the proposal: the reverse of the "
             "divergence in the ELBO. About $k \\approx e^{\\mathrm{KL}}$ samples are needed and are enough for an "
             "estimate of use (Chatterjee and Diaconis, 2018). The exponential is the bad news: a factor of ten in "
-            f"$k$ buys {math.log(10):.1f} nats of KL. A better proposal is nearly always cheaper than more samples."
+            f"$k$ buys {math.log(10):.1f} nats of KL, and a proposal that is closer by as much saves the same factor."
         ),
         *results.needed(facts),
         figure(facts, "proposal_quality"),
@@ -266,7 +267,7 @@ def dimension(facts: Facts) -> list[Block]:
         Heading(2, "More latents"),
         Paragraph(
             "Divergences add up over independent parts. If $q$ misjudges each of $d$ latents by the same $c$ nats, "
-            "KL is $c\\,d$, and the $k$ needed is $e^{c d}$: multiplied by the same factor with every latent added. "
+            "KL is $cd$, and the $k$ needed is $e^{c d}$: multiplied by the same factor with every latent added. "
             "This is the curse of dimension as an estimator of $p(x)$ meets it. It does not strike all proposals "
             "alike, because $c$ is what differs."
         ),

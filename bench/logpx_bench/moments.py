@@ -1,0 +1,83 @@
+"""From the moments of L_k to errors: RMSE and its bootstrap, bias and spread; and the interval of a share.
+
+With G groups of k weights in each of R replicates, replicate r holds the mean a_r and the centred sum of squares m_r
+of its G values of L_k. Its mean squared error is MSE_r = (a_r − exact)² + m_r/G, and RMSE = sqrt(mean of MSE_r).
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+#: Resamples of the bootstrap.
+RESAMPLES = 2000
+
+
+def rmse_from_moments(
+    mean: ArrayLike, m2: ArrayLike, n_groups: ArrayLike, exact: float
+) -> tuple[float, NDArray[np.float64]]:
+    """RMSE pooled over replicates, and the mean squared error of each, from the moments of L_k.
+
+    Parameters
+    ----------
+    mean, m2, n_groups : array_like, shape (R,)
+        Mean of L_k (nats), its centred sum of squares (nats²), number of groups, in each replicate.
+    exact : float
+        The exact log p(x), nats.
+
+    Returns
+    -------
+    rmse : float
+        nats; inf where some mean is −inf.
+    mse : ndarray, shape (R,)
+        nats².
+
+    Examples
+    --------
+    >>> values = np.array([[-1.0, -2.0], [-1.5, -1.0]])
+    >>> rmse, _ = rmse_from_moments(values.mean(1), 2 * values.var(1), [2, 2], exact=-1.25)
+    >>> bool(np.isclose(rmse**2, np.mean((values + 1.25) ** 2)))
+    True
+    """
+    mean, m2, n_groups = (np.asarray(part, dtype=float) for part in (mean, m2, n_groups))
+    finite = np.isfinite(mean)
+    mse = np.full(mean.shape, math.inf)
+    mse[finite] = (mean[finite] - exact) ** 2 + m2[finite] / n_groups[finite]
+    return math.sqrt(float(mse.mean())), mse
+
+
+def bootstrap_rmse(mse: ArrayLike, key: str, level: float = 0.95, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """Percentile interval of sqrt(mean(mse)) by resampling replicates, seeded by `key` (hexadecimal digits)."""
+    mse = np.asarray(mse, dtype=float)
+    generator = np.random.default_rng(int(key[:16], 16))
+    chosen = generator.integers(0, mse.size, size=(resamples, mse.size))
+    means = np.sort(mse[chosen].mean(axis=1))
+    tail = (1.0 - level) / 2.0
+    low, high = math.ceil(tail * resamples) - 1, math.ceil((1.0 - tail) * resamples) - 1
+    return math.sqrt(float(means[low])), math.sqrt(float(means[high]))
+
+
+def wilson(count: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a proportion.
+
+    >>> low, high = wilson(5, 100)
+    >>> round(low, 4), round(high, 4)
+    (0.0215, 0.1118)
+    """
+    z = float(stats.norm.isf((1.0 - level) / 2.0))
+    share, z2 = count / n, z * z / n
+    centre = (share + z2 / 2) / (1 + z2)
+    half = z / (1 + z2) * math.sqrt(share * (1 - share) / n + z2 / (4 * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def spread(
+    mean: NDArray[np.float64], m2: NDArray[np.float64], n_groups: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """Mean over replicates, its standard error across them, and the standard deviation of one L_k over all groups."""
+    centre = float(mean.mean())
+    error = float(mean.std(ddof=1)) / math.sqrt(mean.size) if mean.size > 1 else math.nan
+    total = float(np.sum(m2 + n_groups * (mean - np.average(mean, weights=n_groups)) ** 2))
+    count = float(n_groups.sum())
+    return centre, error, math.sqrt(total / (count - 1)) if count > 1 else math.nan
