@@ -378,6 +378,13 @@ def test_runs_of_other_seeds_and_sizes_are_not_mixed(tmp_path):
         assert ks == [2**level for level in range(11)]
 
 
+def test_a_table_of_infinite_variance_alone_is_drawn_without_a_warning(store):
+    module = FIGURES["proposal_quality"]
+    rows = [row for row in module.data(store) if module.infinite(row)]
+    FigureCanvasAgg(module.draw(rows)).draw()
+    assert "for 3 of 3 of these." in module.caption(rows)
+
+
 def test_estimates_of_minus_infinity_are_said_and_not_drawn(store):
     table = FIGURES["error_against_k"].data(store)
     lost = {"rmse": math.inf, "rmse_high": math.inf, "bias": -math.inf}

@@ -158,7 +158,7 @@ def _axes_of_chi2(both: tuple[Axes, Axes], table: s.Table, edge: float) -> None:
     known = sorted(row["chi2"] for row in table if s.finite(row["chi2"]) and row["chi2"] > 0)
     if known:
         both[0].plot(known, [math.sqrt(value / table[0]["k"]) for value in known], **DOTTED)
-    for axes in both:
+    for axes in both if known else ():
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(base=10, numticks=5))
         axes.xaxis.set_minor_locator(NullLocator())

@@ -173,7 +173,7 @@ def data_words(facts: Facts) -> list[Paragraph]:
             "and a mean-field proposal would be exact for no merit of its own. Factor analysis gives every pixel a "
             "noise variance of its own, which for a pixel that is almost always blank would go to zero and its density "
             f"to infinity. The variance is therefore kept at {words.number(FLOOR)} or more, that of rounding to the "
-            "step of 1/16 in which the images are written. The choice matters: under factor analysis $\\log p(x)$ holds for "
-            "this floor and changes with it."
+            "step of 1/16 in which the images are written. The choice matters: under factor analysis "
+            "$\\log p(x)$ holds for this floor and changes with it."
         )
     ]
