@@ -341,35 +341,6 @@ def gallery(store: Store, experiment: str = "digits", suite: str | None = None) 
     return table
 
 
-def gallery_scores(store: Store, experiment: str = "digits", suite: str | None = None) -> Table:
-    """Exact log p(x) of the held-out images under each model, one row a (model, n_latents): `n_images`, `mean_log_p`
-    (nats per image), `std_error` (of that mean, across images), `sd`, `min_log_p`, `max_log_p`, `train_mean_log_p`,
-    `n_pixels` kept, `reconstruction_rmse` (per pixel); log p is nan for PCA, which has no density."""
-    table = []
-    for cell in runs(store, experiment, suite):
-        if cell["kind"] != "gallery":
-            continue
-        vectors = store.values(cell["key"])
-        log_p = vectors.get("log_p", np.empty(0))
-        row = {name: cell[name] for name in ("suite", "experiment", "model", "n_latents", "data")}
-        row |= {"n_images": int(vectors["n_images"][0]), "n_pixels": cell["n_observed"]}
-        row |= {"reconstruction_rmse": float(vectors["reconstruction_rmse"][0])}
-        row |= dict.fromkeys(("mean_log_p", "std_error", "sd", "min_log_p", "max_log_p", "train_mean_log_p"), math.nan)
-        if log_p.size > 1:
-            sd = float(log_p.std(ddof=1))
-            row |= {"mean_log_p": float(log_p.mean()), "std_error": sd / math.sqrt(log_p.size), "sd": sd}
-            row |= {"min_log_p": float(log_p.min()), "max_log_p": float(log_p.max())}
-            row["train_mean_log_p"] = float(vectors["train_mean_log_p"][0])
-        table.append(row)
-    return table
-
-
-def benchmarks(store: Store) -> Table:
-    """The latest row of each pytest-benchmark case: name, group, seconds, error; `extra` decoded."""
-    latest = {row["name"]: row for row in store.rows('SELECT * FROM "benchmarks" ORDER BY "created_utc", "key"')}
-    return [row | {"extra": json.loads(row["extra"]) if row["extra"] else {}} for _, row in sorted(latest.items())]
-
-
 def provenance(store: Store, experiments: Sequence[str], suite: str | None = None) -> Table:
     """Provenance rows of the cells that the given experiments' tables read, oldest first."""
     return store.provenance({cell["provenance_id"] for name in experiments for cell in store.cells(name, suite)})

@@ -175,7 +175,6 @@ def add_gallery(store):
                 values |= {
                     "sample": rng.random(8 * 64),
                     "log_p": -140 + offset + 3 * n_latents + 8 * rng.standard_normal(40),
-                    "train_mean_log_p": [-130.0],
                 }
             cell = _cell(
                 "digits",

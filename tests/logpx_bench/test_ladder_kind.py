@@ -29,9 +29,7 @@ CELL = Cell(
 
 
 def test_rows_and_seeds_have_streams_of_their_own():
-    seeds = [
-        ladder.stream_seed(dataclasses.replace(CELL, row=row, seed=seed)) for row in range(20) for seed in range(20)
-    ]
+    seeds = [ladder.seed_of(dataclasses.replace(CELL, row=row, seed=seed)) for row in range(20) for seed in range(20)]
     assert len(set(seeds)) == 400
     assert all(0 <= seed < 2**63 for seed in seeds)
 
@@ -42,7 +40,7 @@ def test_a_cell_runs_on_its_own_streams():
     found = ladder.run(CELL, threads=1).values["replicates"]
     prior = subject.model.prior
     own = logpx.estimate(
-        subject.model, x, proposal=prior, n_samples=4, n_replicates=3, seed=ladder.stream_seed(CELL), threads=1
+        subject.model, x, proposal=prior, n_samples=4, n_replicates=3, seed=ladder.seed_of(CELL), threads=1
     )
     bare = logpx.estimate(subject.model, x, proposal=prior, n_samples=4, n_replicates=3, seed=0, threads=1)
     assert np.array_equal(found, own.replicates)

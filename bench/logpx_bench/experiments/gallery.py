@@ -78,7 +78,7 @@ def run(cell: Cell, threads: int) -> Record:
         "n_images": [len(digits.test)],
         "rows": cell.settings["rows"],
     }
-    values |= {name: parts[name] for name in ("log_p", "train_mean_log_p") if name in parts}
+    values |= {name: parts[name] for name in ("log_p", "n_at_floor") if name in parts}
     if "sample" in parts:
         values["sample"] = digits.image(parts["sample"]).ravel()
     bill = ledger.bill([], clock.wall(), clock.cpu())
@@ -96,12 +96,14 @@ def _pca(n_latents: int, digits: data.Digits) -> dict[str, Any]:
 
 def _linear(cell: Cell, digits: data.Digits) -> dict[str, Any]:
     model = data.build(cell.model, cell.model_options, cell.data).model
-    return {
+    parts: dict[str, Any] = {
         "all": reconstruct(model, digits.test),
         "sample": np.asarray(model.sample(cell.settings["n_shown"], cell.seed)),
         "log_p": np.asarray(model.log_marginal(digits.test)),
-        "train_mean_log_p": [float(np.mean(model.log_marginal(digits.train)))],
     }
+    if hasattr(model, "noise_variances"):
+        parts["n_at_floor"] = [int(np.sum(model.noise_variances <= data.NOISE_FLOOR * (1 + 1e-9)))]
+    return parts
 
 
 def reconstruct(model: Any, X: NDArray[np.float64]) -> NDArray[np.float64]:

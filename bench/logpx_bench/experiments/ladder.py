@@ -24,9 +24,8 @@ import logpx
 from logpx.engine import CHUNK
 from logpx_bench import data, ledger
 from logpx_bench.estimators import divergence, make_proposal
-from logpx_bench.experiments.base import Cell, Kind, Record
+from logpx_bench.experiments.base import Cell, Kind, Record, stream_seed
 from logpx_bench.options import fail
-from logpx_bench.schema import content_key
 
 if TYPE_CHECKING:
     from logpx_bench.suite import Experiment
@@ -44,22 +43,15 @@ MIN_REPLICATES = 32
 def expand(suite: str, experiment: "Experiment") -> list[Cell]:
     """Model by model, row by row, seed by seed: the estimators in turn."""
     return [
-        Cell(
-            suite=suite,
-            experiment=experiment.name,
-            kind="ladder",
-            model=model.name,
-            model_options=model.options,
-            data=experiment.data,
-            row=row,
-            estimator=estimator.name,
-            estimator_options=estimator.options,
-            points=experiment.points,
-            dtype=experiment.dtype,
-            threads=None,
+        Cell.of(
+            suite,
+            experiment,
+            model,
+            estimator,
             n_samples=n_samples,
             n_replicates=experiment.n_replicates,
             seed=seed,
+            row=row,
         )
         for model, row, seed, n_samples, estimator in itertools.product(
             experiment.models, experiment.rows, experiment.seeds, experiment.n_samples, experiment.estimators
@@ -85,7 +77,7 @@ def run(cell: Cell, threads: int) -> Record:
     fit_seconds = clock.wall()
     compile_seconds = warm_up(cell, subject.model, x, proposal, threads)
     clock = ledger.Clock()
-    seed = stream_seed(cell)
+    seed = seed_of(cell)
     estimate = call(cell, subject.model, x, proposal, cell.n_samples, cell.n_replicates, seed, threads)
     bill = ledger.bill([estimate], fit_seconds, clock.cpu(), compile_seconds)
     kl, chi2 = divergence(subject.model, x, proposal)
@@ -100,9 +92,9 @@ def run(cell: Cell, threads: int) -> Record:
     )
 
 
-def stream_seed(cell: Cell) -> int:
-    """The seed of a cell's streams, 60 bits of a hash of its seed and row: rows do not share random numbers."""
-    return int(content_key([cell.seed, cell.row])[:15], 16)
+def seed_of(cell: Cell) -> int:
+    """The seed of a cell's streams: rows do not share random numbers, estimators do."""
+    return stream_seed("ladder", cell.seed, cell.row)
 
 
 def call(

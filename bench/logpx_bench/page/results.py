@@ -145,6 +145,8 @@ FACTS = (
     ("llvmlite", "llvmlite"),
     ("numpy", "NumPy"),
     ("scipy", "SciPy"),
+    ("scikit_learn", "scikit-learn"),
+    ("matplotlib", "Matplotlib"),
     ("logpx", "logpx"),
     ("commit_hash", "commit"),
     ("dirty", "uncommitted changes"),
