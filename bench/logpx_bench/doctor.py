@@ -5,8 +5,6 @@ right answer (one small estimate, held against its exact value), and the store, 
 """
 
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,8 +60,7 @@ def _cache() -> Finding:
     folder = _jit.cache_folder()
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     text = f"{folder} ({size / 1e6:.1f} MB)"
-    asked = os.environ.get("LOGPX_CACHE_DIR")
-    if Path(tempfile.gettempdir()).resolve() in folder.resolve().parents and not asked:
+    if folder.parent != _jit.cache_root():
         return Finding(
             "kernel cache", f"{text}: temporary, the usual place cannot be written; set LOGPX_CACHE_DIR", False
         )

@@ -95,7 +95,8 @@ def target():
     return f"{cpu}-{short}-numba{numba.__version__}-llvmlite{llvmlite.__version__}"
 
 
-def _cache_root():
+def cache_root() -> Path:
+    """Where the cache folders of all versions stand: LOGPX_CACHE_DIR, else logpx in the user's cache folder."""
     given = os.environ.get("LOGPX_CACHE_DIR")
     if given:
         return Path(given)
@@ -103,10 +104,10 @@ def _cache_root():
 
 
 @functools.cache
-def cache_folder():
+def cache_folder() -> Path:
     """Where compiled kernels are kept: root / target-and-source; a temporary folder if that is not writable."""
     name = f"{target()}-{source_hash()}"
-    folder = _cache_root() / name
+    folder = cache_root() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
