@@ -1,4 +1,4 @@
-"""Whole numbers as arguments: one check for all of them. A count, index, size or seed is an int or a whole float."""
+"""Numbers as arguments: one check for all of them. A count, index, size or seed is an int or a whole float."""
 
 from typing import Any
 
@@ -17,6 +17,17 @@ def whole(name: str, value: Any, least: int = 1, most: int = MAX_SAMPLES) -> int
     if isinstance(value, bool) or not number or not least <= value <= most:
         raise InputError(f"{name}={value!r}: a whole number from {least} to {_NAMES.get(most, most)}")
     return int(value)
+
+
+def real_array(name: str, values: Any) -> np.ndarray:
+    """The values as a float64 array, infinities and nan included; InputError for anything that is not real numbers."""
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"dtype {array.dtype}")
+        return array.astype(np.float64, copy=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: an array of real numbers, not {error}; convert it to float64") from error
 
 
 def positive_number(name: str, value: Any, unit: str) -> float:

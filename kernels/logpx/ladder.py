@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from logpx import dyadic, nodes, pareto
 from logpx._jit import BLOCK
-from logpx.checks import MAX_SAMPLES, whole
+from logpx.checks import MAX_SAMPLES, real_array, whole
 from logpx.errors import InputError, LadderError, NonFiniteWeightError, NotAvailableError, NotIndependentError
 from logpx.levels import Levels, Reading
 from logpx.result import Estimate
@@ -148,13 +148,7 @@ class Ladder:
         return self
 
     def _checked(self, log_weights, start):
-        try:
-            weights = np.asarray(log_weights)
-            if weights.dtype.kind not in "fiu":
-                raise TypeError(f"dtype {weights.dtype}")
-            weights = weights.astype(np.float64, copy=False)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"log weights are an array of real numbers, not {error}") from error
+        weights = real_array("log weights", log_weights)
         if weights.ndim != len(self.shape) + 1 or weights.shape[:-1] != self.shape:
             raise InputError(f"log weights have shape {weights.shape}; this ladder takes {(*self.shape, 'n')}")
         weights = weights.reshape(self._streams, weights.shape[-1])

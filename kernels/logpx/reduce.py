@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from logpx import vecmath
 from logpx._jit import BLOCK, compiled, inner
+from logpx.checks import real_array
 from logpx.errors import InputError
 
 _f8 = types.float64
@@ -116,13 +117,7 @@ def logsumexp(a: ArrayLike, axis: int | tuple[int, ...] | None = None) -> np.flo
     >>> float(logpx.logsumexp([float("-inf"), float("-inf")]))
     -inf
     """
-    try:
-        array = np.asarray(a)
-        if array.dtype.kind not in "fiub":
-            raise TypeError(f"dtype {array.dtype}")
-        array = array.astype(np.float64, copy=False)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"logsumexp takes an array of real numbers, not {error}; convert it to float64") from error
+    array = real_array("logsumexp", a)
     axes = tuple(range(array.ndim)) if axis is None else np.atleast_1d(axis).tolist()
     try:
         axes = np.lib.array_utils.normalize_axis_tuple(axes, array.ndim)
