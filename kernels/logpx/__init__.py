@@ -62,3 +62,7 @@ __all__ = [
     "proposals",
     "samples",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

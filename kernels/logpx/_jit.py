@@ -38,8 +38,11 @@ from pathlib import Path
 import llvmlite
 import llvmlite.binding
 import numba
+import numba.core.errors
 import numpy as np
 from numba import types
+
+from logpx.errors import InputError
 
 DISABLED = bool(numba.config.DISABLE_JIT)
 
@@ -217,11 +220,22 @@ class _OnFirstCall:
         return self.dispatcher(*arguments)
 
 
+_COMPILE_ERRORS = (numba.core.errors.NumbaError, numba.core.errors.UnsupportedBytecodeError, TypeError)
+
+
 def compile_kernel(dispatcher, dtype="float64"):
     """Compile a kernel at the driver's signature, or load it from the cache; seconds spent."""
     start = time.perf_counter()
     if not DISABLED and dtype not in dispatcher.ready:
-        dispatcher.compile(signature(dispatcher.kind, dtype).args)
+        try:
+            dispatcher.compile(signature(dispatcher.kind, dtype).args)
+        except _COMPILE_ERRORS as error:
+            name = dispatcher.py_func.__name__
+            raise InputError(
+                f"the {dispatcher.kind} kernel {name} does not compile. A block kernel fills out and returns nothing, "
+                "a per_sample function returns one float; inside, math and NumPy's functions of numbers will do, "
+                f"other modules will not. Numba says:\n{error}"
+            ) from error
         dispatcher.ready.add(dtype)
     return time.perf_counter() - start
 

@@ -56,7 +56,8 @@ def estimate(
     x : array_like, (p,) or (n, p)
         One observation, or n of them: n estimates with streams of their own.
     proposal : proposal, function x → proposal, or None
-        q(z). None takes the model's default proposal, else its prior.
+        q(z). A function is called once a row, with x of shape (p,). None takes the model's default proposal, else its
+        prior.
     n_samples : int, optional
         Log weights a stream, 1 to 2^62; 2^16 if nothing is said. With target_std_error the most to use (2^34).
     target_std_error : float, optional

@@ -97,7 +97,11 @@ def _bound(model, x, chosen):
         return [chosen(x).bind(model, x)]  # a built-in model's takes all rows at once
     made: list[Proposal] = []
     for i, row in enumerate(np.atleast_2d(x)):
-        one = chosen(row)
+        try:
+            one = chosen(row)
+        except Exception as error:
+            error.add_note(f"raised by proposal(x) for row {i} of x")
+            raise
         if not isinstance(one, Proposal):
             raise InputError(f"proposal(x) gave a {type(one).__name__} for row {i}; it must give a logpx proposal")
         one = one.bind(model, row)

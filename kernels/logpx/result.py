@@ -93,10 +93,15 @@ class Estimate:
         return _plain(_spread_error(self.replicates))
 
     def interval(self, level: float = 0.95) -> tuple[float | np.ndarray, float | np.ndarray]:
-        """Normal interval log_marginal ± z·std_error of the given coverage."""
+        """Interval log_marginal ± q·std_error of the given coverage.
+
+        q is the normal quantile, or Student's with n_replicates − 1 degrees where the error is the replicates' spread.
+        """
         if not isinstance(level, float) or not 0.0 < level < 1.0:
             raise InputError(f"level={level!r}: a coverage between 0 and 1, such as 0.95")
-        half = special.ndtri(0.5 + level / 2.0) * self.std_error
+        tail = 0.5 + level / 2.0
+        quantile = float(special.ndtri(tail) if self._each.iid else special.stdtrit(self.n_replicates - 1, tail))
+        half = quantile * self.std_error
         return self.log_marginal - half, self.log_marginal + half
 
     @property
@@ -249,11 +254,13 @@ class Estimate:
         return said
 
     def __repr__(self) -> str:
+        count = len(self.warnings)
+        said = f"; {count} warning{'s' if count > 1 else ''}, see .warnings" if count else ""
         if np.ndim(self.log_marginal):
-            return (
-                f"Estimate(total={self.total:.6g} ± {self.total_std_error:.2g} over {np.size(self.log_marginal)} rows)"
-            )
-        return f"Estimate(log_marginal={self.log_marginal:.6g} ± {self.std_error:.2g}, n_samples={self.n_samples})"
+            rows = np.size(self.log_marginal)
+            return f"Estimate(total={self.total:.6g} ± {self.total_std_error:.2g} over {rows} rows{said})"
+        found = f"{self.log_marginal:.6g} ± {self.std_error:.2g}"
+        return f"Estimate(log_marginal={found}, n_samples={self.n_samples}{said})"
 
 
 def _plain(value: Any) -> Any:

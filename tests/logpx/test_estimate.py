@@ -381,6 +381,19 @@ def test_sobol_points_reach_a_target():
     assert any("not reached" in said for said in alone.warnings)
 
 
+def test_intervals_of_randomisations_are_students():
+    estimate = logpx.estimate(PPCA, X[0], points="sobol", n_samples=1000)
+    low, high = estimate.interval(0.95)
+    assert (high - low) / 2 == pytest.approx(2.131449545559323 * estimate.std_error, rel=1e-9)  # t, 15 degrees
+
+
+def test_a_bad_estimate_says_so_where_it_is_printed():
+    bad = logpx.estimate(PPCA, X[0], proposal=Gaussian([5.0, 5.0], [0.05, 0.05]), n_samples=4096)
+    assert bad.warnings
+    assert "see .warnings" in repr(bad)
+    assert "warning" not in repr(logpx.estimate(PPCA, X[0], n_samples=4096))
+
+
 def test_sobol_rows_count_their_own_groups():
     estimate = logpx.estimate(PPCA, X, points="sobol", n_samples=1000)
     np.testing.assert_array_equal(estimate.bound(1).n_groups, 16_000)

@@ -207,8 +207,8 @@ def check_x(x: ArrayLike, n_observed: int | None) -> tuple[Floats, bool]:
         row, column = (int(i) for i in bad[0])
         at = f"column {column}" if given.ndim == 1 else f"row {row}, column {column}"
         raise InputError(
-            f"x holds {rows[row, column]} at {at} (such entries: {len(bad)}); every entry must be finite, and at most "
-            f"{LARGEST:.0e} in size so that its square is"
+            f"x holds {rows[row, column]} at {at} (such entries: {len(bad)}); every entry must be finite, and its "
+            f"square too: at most {LARGEST:.0e} in size"
         )
     return rows, given.ndim == 2
 

@@ -41,7 +41,7 @@ def log_joint(function: Callable[..., None] | None = None, *, dtypes: Iterable[s
     precisions = _check_dtypes(dtypes)
     if function is None:
         return lambda given: log_joint(given, dtypes=precisions)
-    return _jit.kernel("log_joint", dtypes=precisions, cache=False)(_python(function))
+    return _jit.kernel("log_joint", dtypes=precisions, cache=False)(_python(function, "theta", "dims", "x", "z", "out"))
 
 
 def per_sample(function: Callable[..., float] | None = None, *, dtypes: Iterable[str] = ("float64",)) -> Any:
@@ -64,7 +64,7 @@ def per_sample(function: Callable[..., float] | None = None, *, dtypes: Iterable
     precisions = _check_dtypes(dtypes)
     if function is None:
         return lambda given: per_sample(given, dtypes=precisions)
-    python = _python(function)
+    python = _python(function, "theta", "dims", "x", "z")
     scalar = _jit.leaf(python)
 
     def block(theta, dims, x, z, out):
@@ -80,13 +80,19 @@ def per_sample(function: Callable[..., float] | None = None, *, dtypes: Iterable
     return kernel
 
 
-def _python(function: Any) -> Callable[..., Any]:
-    """The Python function behind a function or a Numba dispatcher."""
+def _python(function: Any, *arguments: str) -> Callable[..., Any]:
+    """The Python function behind a function or a Numba dispatcher, if it takes as many arguments as are named."""
     python: Any = getattr(function, "py_func", function)
     if not callable(python) or not hasattr(python, "__code__"):
         raise InputError(f"{function!r} is not a Python function; decorate a function written with def")
     if hasattr(function, "kind"):
         raise InputError(f"{python.__name__} is a kernel already; decorate it once")
+    if python.__code__.co_argcount != len(arguments):
+        given = python.__code__.co_varnames[: python.__code__.co_argcount]
+        raise InputError(
+            f"{python.__name__}({', '.join(given)}) takes {len(given)} arguments; it must take {len(arguments)}: "
+            f"{python.__name__}({', '.join(arguments)})"
+        )
     return python
 
 

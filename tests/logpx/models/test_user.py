@@ -4,6 +4,7 @@ import numba
 import numpy as np
 import pytest
 
+import logpx
 from logpx import _jit
 from logpx.errors import InputError
 from logpx.models import LatentModel, Model, log_joint, per_sample
@@ -115,3 +116,37 @@ def test_theta_is_a_read_only_copy():
     theta[0] = 9
     np.testing.assert_array_equal(model.theta, [1.0, 2.0])
     assert not model.theta.flags.writeable
+
+
+def no_return(theta, dims, x, z):
+    z[0] + 1.0
+
+
+def whole_block(theta, dims, x, z):
+    return x
+
+
+def imports_inside(theta, dims, x, z):
+    from scipy import stats
+
+    return stats.norm.logpdf(z[0])
+
+
+@pytest.mark.parametrize("function", [no_return, whole_block, imports_inside])
+def test_a_function_that_does_not_compile_is_named(function):
+    model = Model(per_sample(function), THETA, 1, prior=Gaussian([0.0], [1.0]))
+    with pytest.raises(InputError, match=rf"kernel {function.__name__} does not compile.*returns one float"):
+        logpx.estimate(model, [0.3], n_samples=10)
+
+
+@pytest.mark.parametrize(
+    ("decorate", "function", "says"),
+    [
+        (per_sample, lambda x, z: 0.0, r"takes 2 arguments; it must take 4: .*\(theta, dims, x, z\)"),
+        (log_joint, no_return, r"takes 4 arguments; it must take 5: .*\(theta, dims, x, z, out\)"),
+    ],
+    ids=["per_sample", "log_joint"],
+)
+def test_the_number_of_arguments_is_checked_when_decorated(decorate, function, says):
+    with pytest.raises(InputError, match=says):
+        decorate(function)
