@@ -143,7 +143,7 @@ def _gain(axes: Axes, table: s.Table) -> None:
     look = LOOKS["theory"]
     axes.plot([1, most], [1, most], color=look.color, linestyle=look.line, linewidth=1.1)
     middle = (1 + most) / 2
-    axes.text(middle, middle, "ideal  ", ha="right", va="bottom", fontsize=9, color=look.ink)
+    axes.text(middle, middle, "ideal      ", ha="right", va="bottom", fontsize=9, color=look.ink)
     for each in series:
         places, gains = zip(*speedups(each), strict=True)
         bars = [[g.value - min(g.low, g.value) for g in gains], [max(g.high, g.value) - g.value for g in gains]]
