@@ -29,9 +29,9 @@ code { font-size: .92em; background: #f3f3f3; padding: .05em .3em; border-radius
 pre { background: #f3f3f3; padding: .8rem 1rem; overflow-x: auto; font-size: .9rem; }
 pre code { padding: 0; }
 .scroll { overflow-x: auto; margin: 1.4rem 0; }
-table { border-collapse: collapse; font-size: .82rem; line-height: 1.35; font-variant-numeric: tabular-nums; }
-th, td { padding: .28rem .6rem; border-bottom: 1px solid #e4e4e4; text-align: right; white-space: nowrap; }
-th { border-bottom: 2px solid #888; vertical-align: bottom; }
+table { border-collapse: collapse; font-size: .8rem; line-height: 1.35; font-variant-numeric: tabular-nums; }
+th, td { padding: .28rem .42rem; border-bottom: 1px solid #e4e4e4; text-align: right; white-space: nowrap; }
+th { border-bottom: 2px solid #888; vertical-align: bottom; white-space: normal; }
 .left { text-align: left; }
 caption { white-space: normal; }
 caption { caption-side: bottom; text-align: left; color: #444; padding-top: .5rem; }
