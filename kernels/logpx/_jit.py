@@ -49,7 +49,7 @@ DISABLED = bool(numba.config.DISABLE_JIT)
 #: Samples in a block, the unit of SIMD and of the ladder's first tree. Part of what fixes the bits.
 BLOCK = 1024
 
-_SCALARS = {"float64": types.float64, "float32": types.float32}
+SCALARS = {"float64": types.float64, "float32": types.float32}
 
 
 @functools.cache
@@ -62,7 +62,7 @@ def signature(kind, dtype="float64"):
     log_joint  (theta, dims, x, z, out)              out[i] = log p(x, z[:, i]); out (B,) is float64 always
     ========== ===================================== ==============================================
     """
-    real = _SCALARS[dtype]
+    real = SCALARS[dtype]
     vector, matrix = real[::1], real[:, ::1]
     weights, sizes = types.float64[::1], types.int64[::1]
     arguments = {
@@ -188,7 +188,7 @@ def compiled_by_dtype(make_signature):
     """As `compiled`, one version for each precision: `function["float32"](…)`; only what is called is compiled."""
 
     def decorate(function):
-        return {dtype: compiled(make_signature(dtype))(function) for dtype in _SCALARS}
+        return {dtype: compiled(make_signature(dtype))(function) for dtype in SCALARS}
 
     return decorate
 

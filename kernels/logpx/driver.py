@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 
 from logpx import dyadic, groups
-from logpx._jit import BLOCK, compiled_by_dtype, function_type, inner
+from logpx._jit import BLOCK, SCALARS, compiled_by_dtype, function_type, inner
 
 #: Largest number of blocks in one call is 2^(STACK − 1).
 STACK = 14
@@ -36,13 +36,15 @@ def _first_bad(logs, n):
     return -1
 
 
+def _kernels(dtype):
+    return [function_type(kind, dtype) for kind in ("points", "proposal", "log_joint")]
+
+
 def _signature(dtype):
-    real = {"float64": types.float64, "float32": types.float32}[dtype]
+    real = SCALARS[dtype]
     f8, i8, u8 = types.float64, types.int64, types.uint64
     return types.int64(
-        function_type("points", dtype),
-        function_type("proposal", dtype),
-        function_type("log_joint", dtype),
+        *_kernels(dtype),
         u8[:, ::1],  # states (S, n_state)
         i8,  # n_base
         real[:, ::1],  # lams (n_lam, m)
@@ -117,12 +119,10 @@ def run_streams(
 
 
 def _replay_signature(dtype):
-    real = {"float64": types.float64, "float32": types.float32}[dtype]
+    real = SCALARS[dtype]
     f8, i8, u8 = types.float64, types.int64, types.uint64
     return types.void(
-        function_type("points", dtype),
-        function_type("proposal", dtype),
-        function_type("log_joint", dtype),
+        *_kernels(dtype),
         u8[::1],
         i8,
         real[::1],

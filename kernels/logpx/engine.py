@@ -23,7 +23,7 @@ from logpx.checks import whole
 from logpx.errors import NonFiniteWeightError
 from logpx.ladder import Ladder
 from logpx.points.base import PointSet
-from logpx.totals import Summary, concatenated
+from logpx.totals import Summary, concatenated, pool_moments
 
 #: Samples in a chunk, a power of two: the unit of scheduling. Part of what fixes the bits.
 CHUNK = 1 << 20
@@ -242,15 +242,19 @@ class Run:
         sizes = self.problem.group_sizes
         if not sizes.size:
             return {}
-        whole = []
-        for number in range(len(self.batches)):
-            parts = [part for (_, b), part in sorted(self.group_parts.items()) if b == number]
-            total = parts[0].copy()
-            for part in parts[1:]:
-                groups.join(total, part, sizes)
-            whole.append(total)
-        states = np.concatenate(whole).reshape(*self.problem.shape, len(sizes), groups.N_FIELDS)
-        return {int(size): groups.pool(states[..., i, :]) for i, size in enumerate(sizes)}
+        totals: dict[int, np.ndarray] = {}
+        for (start, number), part in sorted(self.group_parts.items()):
+            if start == 0:
+                totals[number] = part.copy()
+            else:
+                groups.join(totals[number], part, sizes)
+        whole = np.concatenate([totals[number] for number in range(len(self.batches))])
+        states = whole.reshape(*self.problem.shape, len(sizes), groups.N_FIELDS)
+        moments = pool_moments(np.moveaxis(states[..., groups.MOMENTS], -1, -2))  # (*rows, 3, sizes)
+        zeros = states[..., groups.N_ZERO].sum(axis=0)
+        return {
+            int(size): np.stack([*np.moveaxis(moments[..., i], -1, 0), zeros[..., i]]) for i, size in enumerate(sizes)
+        }
 
 
 def default_threads(threads: int | None) -> int:

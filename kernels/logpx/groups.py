@@ -17,6 +17,7 @@ from logpx._jit import inner
 
 N, MEAN, M2, N_ZERO, HEAD, N_HEAD, TAIL, N_TAIL, OPEN = range(9)
 N_FIELDS = 9
+MOMENTS = [N, MEAN, M2]
 
 
 def empty(shape, n_sizes):
@@ -110,12 +111,3 @@ def _join(a, b, size):
         a[M2] += b[M2] + apart * apart * a[N] * b[N] / n
     a[N], a[N_ZERO] = n, a[N_ZERO] + b[N_ZERO]
     a[OPEN], a[TAIL], a[N_TAIL] = 1.0, b[TAIL], b[N_TAIL]
-
-
-def pool(states):
-    """(n, mean, m2, zero groups) over the first axis, the replicates: (4, …)."""
-    n, mean, m2 = states[..., N], states[..., MEAN], states[..., M2]
-    total = n.sum(axis=0)
-    centre = (n * mean).sum(axis=0) / np.maximum(total, 1.0)
-    spread = (m2 + n * (mean - centre) ** 2).sum(axis=0)
-    return np.stack([total, centre, spread, states[..., N_ZERO].sum(axis=0)])

@@ -85,14 +85,14 @@ class Summary(NamedTuple):
         top = np.moveaxis(self.top, 0, -2).reshape(*self.shape[1:], -1)
         return self._replace(
             totals=totals,
-            moments=_pool_moments(self.moments),
+            moments=pool_moments(self.moments),
             total_groups=n_replicates * self.total_groups,
             top=-np.sort(-top, axis=-1)[..., : self.tail + 1],
         )
 
 
-def _pool_moments(moments):
-    """Merge counts, means and second moments along the first axis, around the pooled mean."""
+def pool_moments(moments):
+    """Merge counts, means and second moments, (J, …, 3, H), along the first axis, around the pooled mean."""
     count, mean, m2 = moments[..., 0, :], moments[..., 1, :], moments[..., 2, :]
     total = count.sum(axis=0)
     safe = np.maximum(total, 1.0)

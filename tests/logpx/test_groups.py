@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logpx import groups
+from logpx import groups, totals
 
 
 def fed(log_weights, start, sizes, piece=1000):
@@ -66,7 +66,8 @@ def test_segments_join_to_the_whole_wherever_they_are_cut(lengths):
 
 def test_replicates_pool():
     a, b = (np.random.default_rng(i).normal(0.0, 2.0, 5000) for i in range(2))
-    pooled = groups.pool(np.stack([fed(a, 0, (50,)), fed(b, 0, (50,))])[:, 0])
+    states = np.stack([fed(a, 0, (50,)), fed(b, 0, (50,))])
+    pooled = totals.pool_moments(np.moveaxis(states[..., groups.MOMENTS], -1, -2))[:, 0]
     expected = np.concatenate([brute_force(a, 50), brute_force(b, 50)])
     np.testing.assert_allclose(pooled[:2], [200, float(expected.mean())], rtol=1e-13)
     assert pooled[2] == pytest.approx(float(((expected - expected.mean()) ** 2).sum()), rel=1e-11)
