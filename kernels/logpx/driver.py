@@ -4,8 +4,8 @@
 
 It takes the three kernels by pointer, so it is compiled once per precision and serves every model. A call
 runs the samples start … start + count − 1 of several streams, one after the other, and leaves for each its
-ladder nodes (largest first), the raw weights of the last incomplete block, its largest weights and its
-open groups. `start` is a multiple of `count`'s enclosing power of two, so the nodes are aligned.
+ladder nodes (largest first), the raw weights of the last incomplete block, the largest of its weights above a
+`floor` (a weight at or below it is known not to be among the largest of the whole stream), and its open groups. `start` is a multiple of `count`'s enclosing power of two, so the nodes are aligned.
 Cost: the three kernels and the tree; nothing is allocated per block. The interpreter lock is released.
 """
 
@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numba import types
 
-from logpx import dyadic, groups
+from logpx import dyadic, groups, largest, tree
 from logpx._jit import BLOCK, SCALARS, compiled_by_dtype, function_type, inner
 
 #: Largest number of blocks in one call is 2^(STACK − 1).
@@ -61,6 +61,7 @@ def _signature(dtype):
         f8[:, :, ::1],  # heads (S, nodes, 4)
         f8[:, ::1],  # raw (S, count mod B)
         f8[:, ::1],  # top (S, ≥ 1)
+        f8[::1],  # floor (S,)
         i8[::1],  # n_top (S,)
         i8[::1],  # group sizes (G,)
         f8[:, :, ::1],  # group states (S, G, groups.N_FIELDS)
@@ -71,25 +72,25 @@ def _signature(dtype):
 @compiled_by_dtype(_signature)
 def run_streams(
     points, proposal, log_joint, states, n_base, lams, lam_of, proposal_dims, theta, model_dims, x, x_of, n_latents,
-    start, count, moments_out, heads_out, raw_out, top_out, n_top, group_sizes, group_states, failed,
+    start, count, moments_out, heads_out, raw_out, top_out, floor, n_top, group_sizes, group_states, failed,
 ):  # fmt: skip
     """Run samples [start, start + count) of every stream; 0, or 1 when a weight was nan or +inf (see `failed`)."""
     eps = np.empty((n_base, BLOCK), dtype=x.dtype)
     z = np.empty((n_latents, BLOCK), dtype=x.dtype)
     log_q = np.empty(BLOCK)
     logs = np.empty(BLOCK)
-    scratch = np.empty((dyadic.N_SCRATCH, BLOCK))
+    workspace = np.empty(tree.WORKSPACE)
     moments = np.zeros((dyadic.N_FAMILIES, 3, MAX_LEVELS))
     head = np.zeros(4)
     stack_moments = np.zeros((STACK, dyadic.N_FAMILIES, 3, MAX_LEVELS))
     stack_heads = np.zeros((STACK, 4))
     capacity = top_out.shape[1]
-    top = np.empty((3, 2 * capacity + dyadic.STRIDE))
-    top_state = np.zeros(2)
+    top = np.empty((3, 2 * capacity + largest.ROOM))
+    top_state = np.zeros(largest.STATE)
     n_blocks = count // BLOCK
     for stream in range(states.shape[0]):
         state, lam, data = states[stream], lams[lam_of[stream]], x[x_of[stream]]
-        top_state[0], top_state[1] = 0.0, -math.inf
+        top_state[0], top_state[1] = 0.0, floor[stream]
         for block in range((count + BLOCK - 1) // BLOCK):
             for i in range(BLOCK):  # what a kernel does not write is nan, never a value of the block before
                 logs[i] = math.nan
@@ -104,16 +105,16 @@ def run_streams(
             if bad >= 0:
                 failed[0], failed[1] = stream, block * BLOCK + bad
                 return 1
-            dyadic.keep_largest(logs, n, top, top_state, capacity)
+            largest.keep_largest(logs, n, top, top_state, capacity)
             for g in range(group_sizes.size):
                 groups.feed(logs, n, start + np.uint64(block * BLOCK), group_sizes[g], group_states[stream, g])
             if n == BLOCK:
-                dyadic.block_tree(logs, BLOCK, moments, head, scratch)
+                tree.block_tree(logs, BLOCK, moments, head, workspace)
                 dyadic.carry(block, stack_moments, stack_heads, moments, head)
             else:
                 raw_out[stream, :] = logs[:n]
         dyadic.copy_nodes(n_blocks, stack_moments, stack_heads, moments_out[stream], heads_out[stream])
-        n_top[stream] = dyadic.settle_largest(top, top_state, capacity)
+        n_top[stream] = largest.settle_largest(top, top_state, capacity)
         top_out[stream, : n_top[stream]] = top[0, : n_top[stream]]
     return 0
 

@@ -82,7 +82,7 @@ def batches(n_streams: int, count: int) -> list[range]:
 class Piece:
     """What one task left: nodes, raw tail, largest weights and open groups of a batch of streams."""
 
-    def __init__(self, problem: Problem, streams: range, start: int, count: int, keep: int):
+    def __init__(self, problem: Problem, streams: range, start: int, count: int, keep: int, floor: np.ndarray):
         n, n_blocks = len(streams), count // BLOCK
         self.streams, self.start, self.count = streams, start, count
         self.moments, self.heads = nodes.layout(n, n_blocks)
@@ -95,7 +95,7 @@ class Piece:
             problem.points_kernel, problem.proposal_kernel, problem.log_joint,
             problem.states[own], problem.n_base, problem.lams, problem.lam_of[own], problem.proposal_dims,
             problem.theta, problem.model_dims, problem.x, problem.x_of[own], problem.n_latents,
-            np.uint64(start), count, self.moments, self.heads, self.raw, self.top, n_top,
+            np.uint64(start), count, self.moments, self.heads, self.raw, self.top, floor, n_top,
             problem.group_sizes, self.groups, failed,
         )  # fmt: skip
         if bad:
@@ -204,7 +204,8 @@ class Run:
                 if failures:
                     break
                 count = min(CHUNK, self.n_samples - start)
-                waiting[pool.submit(Piece, self.problem, batch, start, count, self.keep)] = order
+                floor = self.ladders[order % len(self.batches)].floor
+                waiting[pool.submit(Piece, self.problem, batch, start, count, self.keep, floor)] = order
             while waiting:
                 self._collect(waiting, failures, report)
         if failures:

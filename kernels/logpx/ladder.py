@@ -178,7 +178,7 @@ class Ladder:
         values[:, here] = weights[:, begin - start : end - start]
         if present.all():
             del self._partial[block]
-            self._put_node(block, nodes.tree(values))
+            self._put_node(block, nodes.node_of(values))
 
     def _put_blocks(self, first, weights):
         """Whole blocks from block number `first` on, in pieces that are aligned to their own size."""
@@ -204,6 +204,12 @@ class Ladder:
         if merged.shape[1] > keep:
             merged = -np.partition(-merged, keep - 1, axis=1)[:, :keep]
         self._top = -np.sort(-merged, axis=1)
+
+    @property
+    def floor(self) -> np.ndarray:
+        """Per stream (S,): no weight at or below it can still change which are the largest; −inf at first."""
+        full = self._top.shape[1] > self.tail
+        return self._top[:, self.tail].copy() if full else np.full(self._streams, -math.inf)
 
     def put_range(self, start: int, count: int, node_list: list[nodes.Node], raw: np.ndarray, top: np.ndarray) -> None:
         """Add what the compiled driver made of samples start … start + count − 1 (see `logpx.driver`)."""
@@ -289,7 +295,7 @@ class Ladder:
             for begin, end in _runs(present):
                 while begin < end:
                     size = min(begin & -begin if begin else BLOCK, 1 << ((end - begin).bit_length() - 1))
-                    pieces.append((block * BLOCK + begin, nodes.tree(values[:, begin : begin + size])))
+                    pieces.append((block * BLOCK + begin, nodes.node_of(values[:, begin : begin + size])))
                     begin += size
         return [node for _, node in sorted(pieces, key=lambda piece: piece[0])]
 

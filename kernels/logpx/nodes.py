@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from logpx import dyadic
+from logpx import dyadic, tree
 from logpx._jit import BLOCK, compiled
 
 _f8 = types.float64
@@ -61,12 +61,12 @@ def add_levels(total: np.ndarray, part: np.ndarray) -> None:
 
 @compiled(types.void(_f8[:, ::1], _moments, _f8[:, ::1]))
 def _tree(logs, moments, heads):
-    scratch = np.empty((dyadic.N_SCRATCH, BLOCK))
+    workspace = np.empty(tree.WORKSPACE)
     for s in range(logs.shape[0]):
-        dyadic.block_tree(logs[s], logs.shape[1], moments[s], heads[s], scratch)
+        tree.block_tree(logs[s], logs.shape[1], moments[s], heads[s], workspace)
 
 
-def tree(logs: np.ndarray) -> Node:
+def node_of(logs: np.ndarray) -> Node:
     """The node over 2^h ≤ B weights a stream, logs (S, 2^h)."""
     streams, n = logs.shape
     moments = np.zeros((streams, dyadic.N_FAMILIES, 3, n.bit_length()))
@@ -79,14 +79,14 @@ def tree(logs: np.ndarray) -> Node:
 def _forest(logs, moments_out, heads_out, stack):
     n_blocks = logs.shape[1] // BLOCK
     levels = dyadic.LOG2_BLOCK + stack
-    scratch = np.empty((dyadic.N_SCRATCH, BLOCK))
+    workspace = np.empty(tree.WORKSPACE)
     moments = np.zeros((dyadic.N_FAMILIES, 3, levels))
     head = np.zeros(4)
     stack_moments = np.zeros((stack, dyadic.N_FAMILIES, 3, levels))
     stack_heads = np.zeros((stack, 4))
     for s in range(logs.shape[0]):
         for block in range(n_blocks):
-            dyadic.block_tree(logs[s, block * BLOCK : (block + 1) * BLOCK], BLOCK, moments, head, scratch)
+            tree.block_tree(logs[s, block * BLOCK : (block + 1) * BLOCK], BLOCK, moments, head, workspace)
             dyadic.carry(block, stack_moments, stack_heads, moments, head)
         dyadic.copy_nodes(n_blocks, stack_moments, stack_heads, moments_out[s], heads_out[s])
 
