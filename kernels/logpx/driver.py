@@ -5,7 +5,8 @@
 It takes the three kernels by pointer, so it is compiled once per precision and serves every model. A call
 runs the samples start … start + count − 1 of several streams, one after the other, and leaves for each its
 ladder nodes (largest first), the raw weights of the last incomplete block, the largest of its weights above a
-`floor` (a weight at or below it is known not to be among the largest of the whole stream), and its open groups. `start` is a multiple of `count`'s enclosing power of two, so the nodes are aligned.
+`floor` (one at or below it is known not to be among the largest of the whole stream), and its open groups.
+`start` is a multiple of `count`'s enclosing power of two, so the nodes are aligned.
 Cost: the three kernels and the tree; nothing is allocated per block. The interpreter lock is released.
 """
 

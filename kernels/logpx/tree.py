@@ -5,11 +5,11 @@ With d = l − mean(l) and Σd² < 9e4 every |d| < 300 and w = exp(d) is safe: w
 
     Δ = ½ log((a + b)²/4ab),   x = (x_a + x_b)/2 + Δ,   w = (a + b)/2
 
-With 2^k the power of two nearest to (a + b)²/4ab the rest of the logarithm is 2 artanh(s), |s| ≤ 0.201,
-s = ((a + b)² − 2^k 4ab)/((a + b)² + 2^k 4ab); for k = 0 its numerator is (a − b)², which does not cancel: Δ is right to 7 ulp
-(measured: 6.6), however close a and b are. (The coefficients are our own, by Remez exchange with mpmath.) Wider blocks stay in the log
-domain: h = |a − b|/2, Δ = h + log1p(exp(−2h)) − log 2. Blocks with zero weights do too, and leave out of the moments
-what is not finite.
+With 2^k the power of two nearest to (a + b)²/4ab the rest of the logarithm is 2 artanh(s), |s| ≤ 0.201, with
+s = ((a + b)² − 2^k 4ab)/((a + b)² + 2^k 4ab); for k = 0 its numerator is (a − b)², which does not cancel: Δ is right
+to 7 ulp (measured: 6.6), however close a and b are. (The coefficients are our own, by Remez exchange with mpmath.)
+Wider blocks stay in the log domain: h = |a − b|/2, Δ = h + log1p(exp(−2h)) − log 2. Blocks with zero weights do too,
+and leave out of the moments what is not finite.
 
 Position i is paired with i + n/2, so that every pass is contiguous. A whole block takes three levels in one pass, from
 1024 to 128 values and from 128 to 16, seven pairs in registers at a time; the last sixteen values are one pass a level,

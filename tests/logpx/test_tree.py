@@ -2,7 +2,6 @@
 and the machine code. What the levels mean is tested in test_ladder.py, against brute force."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -10,10 +9,10 @@ import sys
 import mpmath
 import numpy as np
 import pytest
+from tests.logpx.test_vecmath_assembly import MACHINE, PACKED, SCALAR, libm_calls
 
 from logpx import _jit, dyadic, tree
 from logpx._jit import BLOCK
-from tests.logpx.test_vecmath_assembly import MACHINE, PACKED, SCALAR, libm_calls
 
 compiled_only = pytest.mark.skipif(_jit.DISABLED, reason="plain Python does not fuse, and is tested in a subprocess")
 
@@ -56,7 +55,7 @@ def test_gap_of_equal_weights_is_zero():
 
 @_jit.inner
 def _one_level_at_a_time(logs, moments, head, s):
-    mean, m2 = tree._centre(logs, logs.size, s)
+    mean, _ = tree._centre(logs, logs.size, s)
     head[dyadic.REL_M2] = tree._exponentiate(logs, logs.size, mean, s)
     tree._levels(s, logs.size, True, False, mean, moments)
     head[dyadic.LOG_MEAN], head[dyadic.HEAD_GAP] = mean + s[tree._X], s[tree._G]
