@@ -8,7 +8,7 @@ Four kinds of compiled function:
 `inner`
     A function over arrays that only compiled code calls; it is compiled into, and cached with, its callers.
 `kernel`
-    A block function of a fixed signature (points, proposal or log_joint, below). Compiled on first use,
+    A block function of a fixed signature (points, proposal, log_joint or tree, below). Compiled on first use,
     cached on disk, called by pointer: one driver serves every combination.
 `compiled`
     Anything else, with explicit signatures: compiled on first use and cached on disk, not at import.
@@ -54,12 +54,13 @@ SCALARS = {"float64": types.float64, "float32": types.float32}
 
 @functools.cache
 def signature(kind, dtype="float64"):
-    """The Numba signature of a kernel of this kind: "points", "proposal" or "log_joint".
+    """The Numba signature of a kernel of this kind: "points", "proposal", "log_joint" or "tree".
 
     ========== ===================================== ==============================================
     points     (state, start, eps)                   base noise (n_base, B) of samples start … start+B−1
     proposal   (lam, dims, eps, z, log_q)            noise to latents (d, B); log_q (B,) is float64 always
     log_joint  (theta, dims, x, z, out)              out[i] = log p(x, z[:, i]); out (B,) is float64 always
+    tree       (logs, n, moments, head, workspace)   log weights of a block to its ladder node (`logpx.tree`)
     ========== ===================================== ==============================================
     """
     real = SCALARS[dtype]
@@ -69,6 +70,7 @@ def signature(kind, dtype="float64"):
         "points": (types.uint64[::1], types.uint64, matrix),
         "proposal": (vector, sizes, matrix, matrix, weights),
         "log_joint": (vector, sizes, vector, matrix, weights),
+        "tree": (weights, types.int64, types.float64[:, :, ::1], weights, weights),
     }
     return types.void(*arguments[kind])
 
@@ -136,18 +138,18 @@ def _our_cache():
 
 def leaf(function):
     """A scalar building block, inlined into its callers with its own floating-point flags."""
-    return numba.njit(forceinline=True, fastmath={"contract"}, error_model="numpy")(function)
+    return numba.njit(forceinline=True, no_cfunc_wrapper=True, fastmath={"contract"}, error_model="numpy")(function)
 
 
 def inner(function):
     """A function over arrays that compiled code calls; part of its callers' machine code."""
-    return _njit(function, cache=False)
+    return _njit(function, cache=False, no_cfunc_wrapper=True)  # only kernels are called by pointer
 
 
-def _njit(function, cache):
+def _njit(function, cache, **more):
     if DISABLED:  # machine code does not warn of inf − inf; NumPy's scalars would
         return np.errstate(all="ignore")(function)
-    options = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "boundscheck": False}
+    options = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "boundscheck": False, **more}
     if not cache:
         return numba.njit(**options)(function)
     with _our_cache():

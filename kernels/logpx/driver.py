@@ -2,7 +2,7 @@
 
     l_i = log p(x, z_i) − log q(z_i),   z_i = proposal(points(i))
 
-It takes the three kernels by pointer, so it is compiled once per precision and serves every model. A call
+It takes the kernels and the tree by pointer, so it is compiled once per precision and serves every model. A call
 runs the samples start … start + count − 1 of several streams, one after the other, and leaves for each its
 ladder nodes (largest first), the raw weights of the last incomplete block, the largest of its weights above a
 `floor` (one at or below it is known not to be among the largest of the whole stream), and its open groups.
@@ -15,8 +15,9 @@ import math
 import numpy as np
 from numba import types
 
-from logpx import dyadic, groups, largest, tree
+from logpx import dyadic, groups, largest
 from logpx._jit import BLOCK, SCALARS, compiled_by_dtype, function_type, inner
+from logpx.tree import WORKSPACE
 
 #: Largest number of blocks in one call is 2^(STACK − 1).
 STACK = 14
@@ -46,6 +47,7 @@ def _signature(dtype):
     f8, i8, u8 = types.float64, types.int64, types.uint64
     return types.int64(
         *_kernels(dtype),
+        function_type("tree"),
         u8[:, ::1],  # states (S, n_state)
         i8,  # n_base
         real[:, ::1],  # lams (n_lam, m)
@@ -72,7 +74,7 @@ def _signature(dtype):
 
 @compiled_by_dtype(_signature)
 def run_streams(
-    points, proposal, log_joint, states, n_base, lams, lam_of, proposal_dims, theta, model_dims, x, x_of, n_latents,
+    points, proposal, log_joint, block_tree, states, n_base, lams, lam_of, proposal_dims, theta, model_dims, x, x_of, n_latents,
     start, count, moments_out, heads_out, raw_out, top_out, floor, n_top, group_sizes, group_states, failed,
 ):  # fmt: skip
     """Run samples [start, start + count) of every stream; 0, or 1 when a weight was nan or +inf (see `failed`)."""
@@ -80,7 +82,7 @@ def run_streams(
     z = np.empty((n_latents, BLOCK), dtype=x.dtype)
     log_q = np.empty(BLOCK)
     logs = np.empty(BLOCK)
-    workspace = np.empty(tree.WORKSPACE)
+    workspace = np.empty(WORKSPACE)
     moments = np.zeros((dyadic.N_FAMILIES, 3, MAX_LEVELS))
     head = np.zeros(4)
     stack_moments = np.zeros((STACK, dyadic.N_FAMILIES, 3, MAX_LEVELS))
@@ -110,13 +112,15 @@ def run_streams(
             for g in range(group_sizes.size):
                 groups.feed(logs, n, start + np.uint64(block * BLOCK), group_sizes[g], group_states[stream, g])
             if n == BLOCK:
-                tree.block_tree(logs, BLOCK, moments, head, workspace)
+                block_tree(logs, BLOCK, moments, head, workspace)
                 dyadic.carry(block, stack_moments, stack_heads, moments, head)
             else:
-                raw_out[stream, :] = logs[:n]
+                for i in range(n):
+                    raw_out[stream, i] = logs[i]
         dyadic.copy_nodes(n_blocks, stack_moments, stack_heads, moments_out[stream], heads_out[stream])
         n_top[stream] = largest.settle_largest(top, top_state, capacity)
-        top_out[stream, : n_top[stream]] = top[0, : n_top[stream]]
+        for i in range(n_top[stream]):
+            top_out[stream, i] = top[0, i]
     return 0
 
 

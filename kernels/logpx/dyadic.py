@@ -111,9 +111,9 @@ def carry(block_number, stack_moments, stack_heads, moments, head):
     slot = 0
     height = LOG2_BLOCK
     while (block_number >> slot) & 1:
-        # the pending left sibling absorbs the new node and moves one slot up
+        # the pending left sibling absorbs the new node, and is the new one of the next slot
         merge_siblings(stack_moments[slot], stack_heads[slot], moments, head, height)
-        _copy_node(stack_moments[slot], stack_heads[slot], height + 2, moments, 0, head)
+        moments, head = stack_moments[slot], stack_heads[slot]
         slot += 1
         height += 1
     _copy_node(moments, head, height + 1, stack_moments[slot], 0, stack_heads[slot])

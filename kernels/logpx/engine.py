@@ -24,6 +24,7 @@ from logpx.errors import NonFiniteWeightError
 from logpx.ladder import Ladder
 from logpx.points.base import PointSet
 from logpx.totals import Summary, concatenated, pool_moments
+from logpx.tree import block_tree
 
 #: Samples in a chunk, a power of two: the unit of scheduling. Part of what fixes the bits.
 CHUNK = 1 << 20
@@ -70,7 +71,7 @@ class Problem:
         """Compile what is not compiled yet; seconds spent."""
         seconds = compile_kernel(self.points_kernel, self.dtype)
         seconds += compile_kernel(self.proposal_kernel, self.dtype) + compile_kernel(self.log_joint, self.dtype)
-        return seconds + compile_now(driver.run_streams[self.dtype], *nodes.COMPILED)
+        return seconds + nodes.compile_all() + compile_now(driver.run_streams[self.dtype])
 
 
 def batches(n_streams: int, count: int) -> list[range]:
@@ -92,7 +93,7 @@ class Piece:
         n_top, failed = np.zeros(n, dtype=np.int64), np.zeros(2, dtype=np.int64)
         own = slice(streams.start, streams.stop)
         bad = driver.run_streams[problem.dtype](
-            problem.points_kernel, problem.proposal_kernel, problem.log_joint,
+            problem.points_kernel, problem.proposal_kernel, problem.log_joint, block_tree,
             problem.states[own], problem.n_base, problem.lams, problem.lam_of[own], problem.proposal_dims,
             problem.theta, problem.model_dims, problem.x, problem.x_of[own], problem.n_latents,
             np.uint64(start), count, self.moments, self.heads, self.raw, self.top, floor, n_top,

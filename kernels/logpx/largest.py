@@ -62,6 +62,12 @@ def settle_largest(top, state, capacity):
 
 
 @inner
+def _move(source, n, target, at):
+    for i in range(n):
+        target[at + i] = source[i]
+
+
+@inner
 def _shrink(top, count, capacity):
     """Move the `capacity` largest of top[0, :count] to its front, selecting without branches; the smallest of them."""
     values, above, below = top[0], top[1], top[2]
@@ -76,20 +82,20 @@ def _shrink(top, count, capacity):
             below[n_below] = value
             n_below += 1 if value < pivot else 0
         if n_above >= wanted:  # all of them lie above: go on among those
-            values[kept : kept + n_above] = above[:n_above]
+            _move(above, n_above, values, kept)
             size = n_above
             if n_above == wanted:
                 break
             continue
         n_equal = min(size - n_above - n_below, wanted - n_above)
-        values[kept : kept + n_above] = above[:n_above]
+        _move(above, n_above, values, kept)
         for i in range(kept + n_above, kept + n_above + n_equal):
             values[i] = pivot
         kept += n_above + n_equal
         wanted -= n_above + n_equal
         if wanted == 0:
             return pivot
-        values[kept : kept + n_below] = below[:n_below]
+        _move(below, n_below, values, kept)
         size = n_below
     smallest = values[0]
     for i in range(capacity):

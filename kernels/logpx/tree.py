@@ -26,20 +26,20 @@ import math
 import numpy as np
 
 from logpx import vecmath
-from logpx._jit import BLOCK, inner, leaf
-from logpx.dyadic import GAP, HEAD_GAP, LOG_MEAN, N_NEG_INF, R1, R2, REL_M2, L
+from logpx._jit import BLOCK, inner, kernel, leaf
+from logpx.dyadic import GAP, HEAD_GAP, LOG_MEAN, N_FAMILIES, N_NEG_INF, R1, R2, REL_M2, L
 from logpx.vecmath import bits_of, float_of
 
 _LANES = 8
 _HALF, _EIGHTH = BLOCK >> 1, BLOCK >> 3
 
-# Where things stand in the workspace: weights w, logs x and gaps of the present level, the upper halves of the three,
-# both Richardson readouts, two rows for sums of halves, and the lanes of up to 24 sums.
-_W, _X, _G = 0, BLOCK, 2 * BLOCK
-_UPPER_W, _UPPER_X, _UPPER_G = 3 * BLOCK, 3 * BLOCK + _HALF, 4 * BLOCK
-_R1, _R2 = 4 * BLOCK + _HALF, 5 * BLOCK
-_SUM, _SQUARES = 5 * BLOCK + _HALF, 6 * BLOCK
-_LANE = 6 * BLOCK + _HALF
+# Where things stand in the workspace: weights w of the present level, its four families (logs x, gaps, both Richardson
+# readouts), the upper halves of w, x and gaps, two rows for sums of halves, and the lanes of up to 24 sums.
+_W = 0
+_X, _G, _R1, _R2 = (BLOCK * (1 + family) for family in (L, GAP, R1, R2))
+_UPPER_W, _UPPER_X, _UPPER_G = 5 * BLOCK, 5 * BLOCK + _HALF, 6 * BLOCK
+_SUM, _SQUARES = 6 * BLOCK + _HALF, 7 * BLOCK
+_LANE = 7 * BLOCK + _HALF
 
 #: Length of the workspace that `block_tree` needs.
 WORKSPACE = _LANE + 24 * _LANES
@@ -76,6 +76,12 @@ def jensen_gap(a, b):
 def _second(x, gap, gap_a, gap_b):
     """The Richardson readout of order 2 of a group, from its L and Δ and the Δ of its halves."""
     return x + (5.0 * gap - 0.5 * (gap_a + gap_b)) * _THIRD
+
+
+@leaf
+def _set(s, family, j, a):
+    s[_LANE + 2 * family * _LANES + j] = a
+    s[_LANE + (2 * family + 1) * _LANES + j] = a * a
 
 
 @leaf
@@ -187,10 +193,10 @@ def _last_levels(s, shift, moments):
             second = _second(log_mean, gap, s[_G + j], s[_UPPER_G + j])
             s[_W + j], s[_X + j], s[_G + j] = 0.5 * (a + b), log_mean, gap
             own = 1.0 if j < half else 0.0
-            values = own * log_mean, own * gap, own * (log_mean + gap), own * second
-            for f in range(4):
-                s[_LANE + 2 * f * _LANES + j] = values[f]
-                s[_LANE + (2 * f + 1) * _LANES + j] = values[f] * values[f]
+            _set(s, L, j, own * log_mean)
+            _set(s, GAP, j, own * gap)
+            _set(s, R1, j, own * (log_mean + gap))
+            _set(s, R2, j, own * second)
         _record_lanes(s, 0, half, shift, moments, level)
         half >>= 1
         level += 1
@@ -218,8 +224,6 @@ def _block_sums(y, at, shift, s):
 @inner
 def _sums(y, at, n, shift, s):
     """The same of n values, n a power of two, as trees of halves."""
-    if n == BLOCK:
-        return _block_sums(y, at, shift, s)
     if n == 1:
         a = y[at] - shift
         return a, a * a
@@ -239,7 +243,7 @@ def _sums(y, at, n, shift, s):
 def _centre(logs, n, s):
     """Mean and centred second moment of logs[:n]; the mean is not finite if any value is not."""
     first = logs[0]
-    total, squares = _sums(logs, 0, n, first, s)
+    total, squares = _block_sums(logs, 0, first, s) if n == BLOCK else _sums(logs, 0, n, first, s)
     mean = total / n
     return first + mean, max(squares - mean * total, 0.0)
 
@@ -250,7 +254,7 @@ def _exponentiate(logs, n, mean, s):
     for i in range(n):
         d = logs[i] - mean
         s[_X + i], s[_W + i] = d, vecmath.exp(d)
-    total, squares = _sums(s, _W, n, 1.0, s)
+    total, squares = _block_sums(s, _W, 1.0, s) if n == BLOCK else _sums(s, _W, n, 1.0, s)
     mean_weight = 1.0 + total / n
     return max(squares - total * total / n, 0.0) / (mean_weight * mean_weight)
 
@@ -329,11 +333,9 @@ def _levels(s, n, linear, masked, shift, moments):
             _join_linear(s, half)
         else:
             _join_log(s, half)
-        _record_row(s, _X, half, masked, shift, moments, L, level)
-        _record_row(s, _G, half, masked, 0.0, moments, GAP, level)
-        _record_row(s, _R1, half, masked, shift, moments, R1, level)
-        if level >= 2:
-            _record_row(s, _R2, half, masked, shift, moments, R2, level)
+        for family in range(N_FAMILIES if level >= 2 else N_FAMILIES - 1):
+            about = 0.0 if family == GAP else shift
+            _record_row(s, _X + family * BLOCK, half, masked, about, moments, family, level)
         half >>= 1
         level += 1
 
@@ -368,7 +370,7 @@ def _count_zeros(logs, n):
     return zeros
 
 
-@inner
+@kernel("tree")
 def block_tree(logs, n, moments, head, s):
     """Tree over logs[:n], n ≤ B a power of two and no value nan or +inf: moments[:, :, :log2(n)+1] and head."""
     mean, m2 = _centre(logs, n, s)
