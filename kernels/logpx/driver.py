@@ -74,8 +74,8 @@ def _signature(dtype):
 
 @compiled_by_dtype(_signature)
 def run_streams(
-    points, proposal, log_joint, block_tree, states, n_base, lams, lam_of, proposal_dims, theta, model_dims, x, x_of, n_latents,
-    start, count, moments_out, heads_out, raw_out, top_out, floor, n_top, group_sizes, group_states, failed,
+    points, proposal, log_joint, block_tree, states, n_base, lams, lam_of, proposal_dims, theta, model_dims, x, x_of,
+    n_latents, start, count, moments_out, heads_out, raw_out, top_out, floor, n_top, group_sizes, group_states, failed,
 ):  # fmt: skip
     """Run samples [start, start + count) of every stream; 0, or 1 when a weight was nan or +inf (see `failed`)."""
     eps = np.empty((n_base, BLOCK), dtype=x.dtype)
