@@ -102,49 +102,80 @@ def philox4x32_10(counter, key):
 
 
 @leaf
-def _fill_pair(state, start, pair, a, b):
-    """Words of one pair of dimensions for samples whose indices share their upper 32 bits, into two rows of uint64."""
+def _same(word):
+    return word
+
+
+@_jit.inner
+def _fill_pair(state, start, pair, number, first, second):
+    """`number` of the words of one pair of dimensions, for samples whose indices share their upper 32 bits."""
     k0, k1 = state[0], state[1]
     opening = _opening(start >> _U32, pair, state[2], k0, k1)
-    for i in range(a.size):
-        a[i], b[i] = _two_words(start + np.uint64(i), opening, k0, k1)
+    for i in range(first.size):
+        a, b = _two_words(start + np.uint64(i), opening, k0, k1)
+        first[i], second[i] = number(a), number(b)
 
 
-@leaf
-def _fill_group(state, group, dimension, words):
-    """Words 0, 2, 1, 3 of the calls of one dimension for one group of samples, into uint32 (4, 256)."""
+@_jit.inner
+def _fill_group(state, group, dimension, number, rows):
+    """`number` of the words of one dimension for one group of samples, into rows 0, 2, 1, 3 of (4, 256)."""
     k0, k1, call = state[0], state[1], group << _U8
-    w0, w2, w1, w3 = words[0], words[1], words[2], words[3]
+    r0, r1, r2, r3 = rows[0], rows[1], rows[2], rows[3]
     opening = _opening(call >> _U32, dimension | _SINGLE, state[2], k0, k1)
     for i in range(_CALLS):
-        w0[i], w1[i], w2[i], w3[i] = _four_words(call + np.uint64(i), opening, k0, k1)
+        w0, w1, w2, w3 = _four_words(call + np.uint64(i), opening, k0, k1)
+        r0[i], r2[i], r1[i], r3[i] = number(w0), number(w1), number(w2), number(w3)
 
 
-@leaf
+@_jit.inner
 def _transform(pair_of, a, b, first, second):
     for i in range(a.size):
         first[i], second[i] = pair_of(a[i], b[i])
 
 
-@leaf
-def _double(state, start, eps, pair_of):
-    """float64: `pair_of` two words for each pair of dimensions and each sample, into eps (n_base, B)."""
+@_jit.inner
+def _uniform_rows(state, start, pair, words, first, second):
+    _fill_pair(state, start, pair, open_uniform, first, second)
+
+
+@_jit.inner
+def _normal_rows(state, start, pair, words, first, second):
+    a, b = words[0, : first.size], words[1, : first.size]
+    _fill_pair(state, start, pair, _same, a, b)
+    _transform(normal_pair, a, b, first, second)
+
+
+@_jit.inner
+def _uniform_group(state, group, dimension, words, out):
+    _fill_group(state, group, dimension, open_uniform32, out.reshape(words.shape))
+
+
+@_jit.inner
+def _normal_group(state, group, dimension, words, out):
+    half = _GROUP // 2
+    _fill_group(state, group, dimension, _same, words)
+    flat = words.reshape(_GROUP)
+    _transform(normal_pair32, flat[:half], flat[half:], out[:half], out[half:])
+
+
+@_jit.inner
+def _double(state, start, eps, rows):
+    """float64: `rows` of each pair of dimensions into eps (n_base, B), in runs that share their upper 32 bits."""
     n_base, n = eps.shape
     words, spare = np.empty((2, n), np.uint64), np.empty(n, eps.dtype)
     done = 0
     while done < n:
         index = start + np.uint64(done)
-        run = slice(done, done + min(n - done, np.int64(_LOW - (index & _LOW)) + 1))
-        a, b = words[0, run], words[1, run]
+        end = done + min(n - done, np.int64(_LOW - (index & _LOW)) + 1)
         for j in range(0, n_base, 2):
-            _fill_pair(state, index, np.uint64(j >> 1), a, b)
-            _transform(pair_of, a, b, eps[j, run], eps[j + 1, run] if j + 1 < n_base else spare[run])
-        done = run.stop
+            other = eps[j + 1] if j + 1 < n_base else spare
+            rows(state, index, np.uint64(j >> 1), words, eps[j, done:end], other[done:end])
+        done = end
 
 
-@leaf
-def _single(state, start, eps, store):
-    """float32: groups of 1024 samples by `store`, straight into eps (n_base, B) or, where they overlap its ends, in part."""
+@_jit.inner
+def _single(state, start, eps, fill):
+    """float32: `fill` each group of 1024 samples, in eps (n_base, B) itself or, where it overlaps its ends, beside it."""
     n_base, n = eps.shape
     words, spare = np.empty((4, _CALLS), np.uint32), np.empty(_GROUP, eps.dtype)
     done = 0
@@ -155,50 +186,31 @@ def _single(state, start, eps, store):
         for d in range(n_base):
             target = eps[d, done : done + taken]
             group = target if taken == _GROUP else spare
-            _fill_group(state, index >> _U10, np.uint64(d), words)
-            store(words, group)
+            fill(state, index >> _U10, np.uint64(d), words, group)
             if taken < _GROUP:
                 for i in range(taken):
                     target[i] = group[skipped + i]
         done += taken
 
 
-@leaf
-def _uniform_pair(a, b):
-    return open_uniform(a), open_uniform(b)
-
-
-@leaf
-def _store_uniforms(words, out):
-    flat = words.reshape(_GROUP)
-    for i in range(_GROUP):
-        out[i] = open_uniform32(flat[i])
-
-
-@leaf
-def _store_normals(words, out):
-    flat, half = words.reshape(_GROUP), _GROUP // 2
-    _transform(normal_pair32, flat[:half], flat[half:], out[:half], out[half:])
-
-
 @_jit.inner
 def _uniforms(state, start, eps):
-    _double(state, start, eps, _uniform_pair)
+    _double(state, start, eps, _uniform_rows)
 
 
 @_jit.inner
 def _uniforms32(state, start, eps):
-    _single(state, start, eps, _store_uniforms)
+    _single(state, start, eps, _uniform_group)
 
 
 @_jit.inner
 def _normals(state, start, eps):
-    _double(state, start, eps, normal_pair)
+    _double(state, start, eps, _normal_rows)
 
 
 @_jit.inner
 def _normals32(state, start, eps):
-    _single(state, start, eps, _store_normals)
+    _single(state, start, eps, _normal_group)
 
 
 _any_uniforms = _jit.by_precision(_uniforms, _uniforms32)
