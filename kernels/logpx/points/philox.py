@@ -106,7 +106,7 @@ def _same(word):
     return word
 
 
-@_jit.inner
+@leaf
 def _fill_pair(state, start, pair, number, first, second):
     """`number` of the words of one pair of dimensions, for samples whose indices share their upper 32 bits."""
     k0, k1 = state[0], state[1]
@@ -116,7 +116,7 @@ def _fill_pair(state, start, pair, number, first, second):
         first[i], second[i] = number(a), number(b)
 
 
-@_jit.inner
+@leaf
 def _fill_group(state, group, dimension, number, rows):
     """`number` of the words of one dimension for one group of samples, into rows 0, 2, 1, 3 of (4, 256)."""
     k0, k1, call = state[0], state[1], group << _U8
@@ -127,30 +127,30 @@ def _fill_group(state, group, dimension, number, rows):
         r0[i], r2[i], r1[i], r3[i] = number(w0), number(w1), number(w2), number(w3)
 
 
-@_jit.inner
+@leaf
 def _transform(pair_of, a, b, first, second):
     for i in range(a.size):
         first[i], second[i] = pair_of(a[i], b[i])
 
 
-@_jit.inner
+@leaf
 def _uniform_rows(state, start, pair, words, first, second):
     _fill_pair(state, start, pair, open_uniform, first, second)
 
 
-@_jit.inner
+@leaf
 def _normal_rows(state, start, pair, words, first, second):
     a, b = words[0, : first.size], words[1, : first.size]
     _fill_pair(state, start, pair, _same, a, b)
     _transform(normal_pair, a, b, first, second)
 
 
-@_jit.inner
+@leaf
 def _uniform_group(state, group, dimension, words, out):
     _fill_group(state, group, dimension, open_uniform32, out.reshape(words.shape))
 
 
-@_jit.inner
+@leaf
 def _normal_group(state, group, dimension, words, out):
     half = _GROUP // 2
     _fill_group(state, group, dimension, _same, words)
@@ -158,7 +158,7 @@ def _normal_group(state, group, dimension, words, out):
     _transform(normal_pair32, flat[:half], flat[half:], out[:half], out[half:])
 
 
-@_jit.inner
+@leaf
 def _double(state, start, eps, rows):
     """float64: `rows` of each pair of dimensions into eps (n_base, B), in runs that share their upper 32 bits."""
     n_base, n = eps.shape
@@ -173,7 +173,7 @@ def _double(state, start, eps, rows):
         done = end
 
 
-@_jit.inner
+@leaf
 def _single(state, start, eps, fill):
     """float32: `fill` each group of 1024 samples, in eps (n_base, B) itself or, where it overlaps its ends, beside it."""
     n_base, n = eps.shape
