@@ -58,12 +58,12 @@ def leaf(function):
 if _jit.DISABLED:
 
     def bits_of(x):
-        """The 64 bits of a double, as uint64."""
-        return np.float64(x).view(np.uint64)
+        """The bits of a double, as uint64; of a float32, as uint32."""
+        return x.view(np.uint32) if isinstance(x, np.float32) else np.float64(x).view(np.uint64)
 
     def float_of(bits):
-        """The double with these 64 bits."""
-        return np.uint64(bits).view(np.float64)
+        """The double with these 64 bits; the float32 with the bits of a uint32."""
+        return bits.view(np.float32) if isinstance(bits, np.uint32) else np.uint64(bits).view(np.float64)
 
     @np.errstate(all="ignore")
     def fma(a, b, c):
@@ -83,21 +83,23 @@ else:
 
     @intrinsic
     def bits_of(typing_context, x):
-        """The 64 bits of a double, as uint64."""
+        """The bits of a double, as uint64; of a float32, as uint32."""
+        single = x == types.float32
 
         def build(context, builder, signature, arguments):
-            return builder.bitcast(arguments[0], ir.IntType(64))
+            return builder.bitcast(arguments[0], ir.IntType(32 if single else 64))
 
-        return types.uint64(types.float64), build
+        return (types.uint32(types.float32) if single else types.uint64(types.float64)), build
 
     @intrinsic
     def float_of(typing_context, bits):
-        """The double with these 64 bits."""
+        """The double with these 64 bits; the float32 with the bits of a uint32."""
+        single = bits == types.uint32
 
         def build(context, builder, signature, arguments):
-            return builder.bitcast(arguments[0], ir.DoubleType())
+            return builder.bitcast(arguments[0], ir.FloatType() if single else ir.DoubleType())
 
-        return types.float64(types.uint64), build
+        return (types.float32(types.uint32) if single else types.float64(types.uint64)), build
 
     @intrinsic
     def fma(typing_context, a, b, c):

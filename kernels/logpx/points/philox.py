@@ -1,22 +1,21 @@
-"""Independent points: the counter-based generator Philox4x32-10, 53-bit uniforms, Box-Muller normals.
+"""Independent points: the counter-based generator Philox4x32-10, its words made uniforms or Box-Muller normals.
 
 Philox is a keyed bijection of 128 bits: ten rounds of two 32×32→64-bit products. The address of a number is
 its counter, so every sample of every stream is computed from its index alone, in any order and on any machine:
 
-    counter = (index mod 2^32, index div 2^32, pair of dimensions, row of x)
+    float64   counter = (index mod 2^32, index div 2^32, pair of dimensions, row of x)
+    float32   counter = (call mod 2^32, call div 2^32, 2^31 + dimension, row of x)
     key     = 64-bit hash of (seed, replicate)
 
-One call gives 128 bits: the two numbers of dimensions (2j, 2j+1) of one sample. Each takes the upper 52 of its
-64 bits, k, and is (k + ½)·2^−52: an odd multiple of 2^−53, never 0 or 1. Normals are Box-Muller,
-
-    (z0, z1) = √(−2 log u0) · (cos 2πu1, sin 2πu1),   |z| ≤ 8.58,
-
-whose bound is passed by a true normal once in 10^17 draws. In float32 the same numbers are rounded at the end,
-uniforms at most to 1 − 2^−24.
+One call gives 128 bits. In float64 they are the two numbers of dimensions (2j, 2j + 1) of one sample. In float32
+they are four numbers of one dimension: those of samples i, i + 256, i + 512, i + 768 of an aligned group of 1024, where
+call = 256·(index div 1024) + index mod 256; of two normals made together, the second is 512 further on. What the numbers
+are, and how far out the normals go, is said in words.py. The two precisions never share a counter.
 
 Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3, SC'11,
-doi:10.1145/2063384.2063405. Cost: 2 to 4 ns a normal on one core with AVX2 or AVX-512. The loops are split (bits,
-then transform), since each half vectorises well and both together run out of registers.
+doi:10.1145/2063384.2063405. Cost on one core with AVX-512: 1.3 ns a normal in float64, 0.8 in float32, half of it for
+the bits. Only the first word of a counter varies along a block: of twenty products three leave the loop. The loops
+are split (bits, then transform), since each half vectorises well and both together run out of registers.
 """
 
 import numpy as np
@@ -24,16 +23,19 @@ from numba import types
 
 from logpx import _jit
 from logpx.points.base import PointSet, hashed
-from logpx.vecmath import cos_2pi, float_of, leaf, log, sin_2pi
+from logpx.points.words import normal_pair, normal_pair32, open_uniform, open_uniform32
+from logpx.vecmath import leaf
 
-__all__ = ["INDEPENDENT", "normal", "open_uniform", "philox4x32_10", "philox_words", "store_below_one", "uniform"]
+__all__ = ["INDEPENDENT", "normal", "philox4x32_10", "uniform"]
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
-_U12, _U32 = np.uint64(12), np.uint64(32)
-_ONE_BITS = np.uint64(0x3FF0000000000000)
-_JUST_BELOW_ONE = 1.0 - 2.0**-53
+_U8, _U10, _U32 = np.uint64(8), np.uint64(10), np.uint64(32)
+
+_GROUP = 1024  # float32: samples that share calls
+_CALLS = _GROUP // 4
+_SINGLE = np.uint64(1 << 31)
 
 
 @leaf
@@ -45,24 +47,54 @@ def _round(c0, c1, c2, c3, k0, k1):
 
 
 @leaf
-def philox_words(c0, c1, c2, c3, k0, k1):
-    """The four output words of Philox4x32-10 as two uint64: (word 1, word 0) and (word 3, word 2)."""
-    for _ in range(10):
-        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-        k0, k1 = k0 + _W0, k1 + _W1
-    return (c1 << _U32) | (c0 & _LOW), (c3 << _U32) | (c2 & _LOW)
+def _opening(c1, c2, c3, k0, k1):
+    """What the first two rounds make of all but the first word of a counter."""
+    p1 = (c2 & _LOW) * _M1
+    p0 = (((p1 >> _U32) ^ c1 ^ k0) & _LOW) * _M0
+    return c3 ^ k1, (p1 & _LOW) ^ (k0 + _W0), (p0 >> _U32) ^ (k1 + _W1), p0
 
 
 @leaf
-def open_uniform(word):
-    """The odd multiple of 2^−53 in (0, 1) given by the upper 52 bits of a uint64."""
-    return float_of((word >> _U12) | _ONE_BITS) - _JUST_BELOW_ONE
+def _nine_rounds(c0, opening, k0, k1):
+    """The four words after round nine of the counter (c0, …), and the two keys of round ten."""
+    q0 = (c0 & _LOW) * _M0
+    q1 = (((q0 >> _U32) ^ opening[0]) & _LOW) * _M1
+    c0, c1, c2, c3 = (q1 >> _U32) ^ opening[1], q1, opening[2] ^ q0, opening[3]
+    for _ in range(7):
+        k0, k1 = k0 + _W0, k1 + _W1
+        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0, k1 + _W1)
+    return c0, c1, c2, c3, k0 + _W0 + _W0, k1 + _W1 + _W1
+
+
+@leaf
+def _half_turned(product):
+    """The halves of a uint64 exchanged."""
+    return (product << _U32) | (product >> _U32)
+
+
+@leaf
+def _two_words(c0, opening, k0, k1):
+    """The output as two uint64: (word 1, word 0) and (word 3, word 2).
+
+    Round ten as an exchange of halves, for which a machine has one instruction.
+    """
+    c0, c1, c2, c3, k0, k1 = _nine_rounds(c0, opening, k0, k1)
+    first, second = _half_turned((c2 & _LOW) * _M1), _half_turned((c0 & _LOW) * _M0)
+    return first ^ (c1 & _LOW) ^ (k0 & _LOW), second ^ (c3 & _LOW) ^ (k1 & _LOW)
+
+
+@leaf
+def _four_words(c0, opening, k0, k1):
+    """The output as four uint32."""
+    w0, w1, w2, w3 = _round(*_nine_rounds(c0, opening, k0, k1))
+    return np.uint32(w0 & _LOW), np.uint32(w1 & _LOW), np.uint32(w2 & _LOW), np.uint32(w3 & _LOW)
 
 
 @_jit.compiled(types.uint64[::1](types.uint64[::1], types.uint64[::1]))
 def philox4x32_10(counter, key):
     """Philox4x32-10 of one counter (4,) under one key (2,), 32-bit words held in uint64; for known answers."""
-    first, second = philox_words(counter[0], counter[1], counter[2], counter[3], key[0], key[1])
+    opening = _opening(counter[1], counter[2], counter[3], key[0], key[1])
+    first, second = _two_words(counter[0], opening, key[0], key[1])
     words = np.empty(4, np.uint64)
     words[0], words[1] = first & _LOW, first >> _U32
     words[2], words[3] = second & _LOW, second >> _U32
@@ -70,53 +102,131 @@ def philox4x32_10(counter, key):
 
 
 @leaf
-def _fill_pair(state, start, pair, first, second):
-    """Uniforms of dimensions (2·pair, 2·pair + 1) into two rows of length B."""
-    k0, k1, row = state[0], state[1], state[2]
-    for i in range(first.size):
-        index = start + np.uint64(i)
-        a, b = philox_words(index & _LOW, index >> _U32, pair, row, k0, k1)
-        first[i] = open_uniform(a)
-        second[i] = open_uniform(b)
+def _same(word):
+    return word
 
 
 @leaf
-def store_below_one(source, target):
-    """Uniforms from float64 into the precision of `target`, at most the largest number below 1."""
-    largest = target.dtype.type(1.0 - 2.0**-24) if target.itemsize == 4 else target.dtype.type(_JUST_BELOW_ONE)
-    for i in range(source.size):
-        value = target.dtype.type(source[i])
-        target[i] = value if value < largest else largest
+def _fill_pair(state, start, pair, number, first, second):
+    """`number` of the words of one pair of dimensions, for samples whose indices share their upper 32 bits."""
+    k0, k1 = state[0], state[1]
+    opening = _opening(start >> _U32, pair, state[2], k0, k1)
+    for i in range(first.size):
+        a, b = _two_words(start + np.uint64(i), opening, k0, k1)
+        first[i], second[i] = number(a), number(b)
+
+
+@leaf
+def _fill_group(state, group, dimension, number, rows):
+    """`number` of the words of one dimension for one group of samples, into rows 0, 2, 1, 3 of (4, 256)."""
+    k0, k1, call = state[0], state[1], group << _U8
+    r0, r1, r2, r3 = rows[0], rows[1], rows[2], rows[3]
+    opening = _opening(call >> _U32, dimension | _SINGLE, state[2], k0, k1)
+    for i in range(_CALLS):
+        w0, w1, w2, w3 = _four_words(call + np.uint64(i), opening, k0, k1)
+        r0[i], r2[i], r1[i], r3[i] = number(w0), number(w1), number(w2), number(w3)
+
+
+@leaf
+def _transform(pair_of, a, b, first, second):
+    for i in range(a.size):
+        first[i], second[i] = pair_of(a[i], b[i])
+
+
+@leaf
+def _uniform_rows(state, start, pair, words, first, second):
+    _fill_pair(state, start, pair, open_uniform, first, second)
+
+
+@leaf
+def _normal_rows(state, start, pair, words, first, second):
+    a, b = words[0, : first.size], words[1, : first.size]
+    _fill_pair(state, start, pair, _same, a, b)
+    _transform(normal_pair, a, b, first, second)
+
+
+@leaf
+def _uniform_group(state, group, dimension, words, out):
+    _fill_group(state, group, dimension, open_uniform32, out.reshape(words.shape))
+
+
+@leaf
+def _normal_group(state, group, dimension, words, out):
+    half = _GROUP // 2
+    _fill_group(state, group, dimension, _same, words)
+    flat = words.reshape(_GROUP)
+    _transform(normal_pair32, flat[:half], flat[half:], out[:half], out[half:])
+
+
+@leaf
+def _double(state, start, eps, rows):
+    """float64: `rows` of each pair of dimensions into eps (n_base, B), in runs that share their upper 32 bits."""
+    n_base, n = eps.shape
+    words, spare = np.empty((2, n), np.uint64), np.empty(n, eps.dtype)
+    done = 0
+    while done < n:
+        index = start + np.uint64(done)
+        end = done + min(n - done, np.int64(_LOW - (index & _LOW)) + 1)
+        for j in range(0, n_base, 2):
+            other = eps[j + 1] if j + 1 < n_base else spare
+            rows(state, index, np.uint64(j >> 1), words, eps[j, done:end], other[done:end])
+        done = end
+
+
+@leaf
+def _single(state, start, eps, fill):
+    """float32: `fill` each group of 1024 samples, in eps (n_base, B) itself or, where it overlaps its ends, beside it."""
+    n_base, n = eps.shape
+    words, spare = np.empty((4, _CALLS), np.uint32), np.empty(_GROUP, eps.dtype)
+    done = 0
+    while done < n:
+        index = start + np.uint64(done)
+        skipped = np.int64(index & np.uint64(_GROUP - 1))
+        taken = min(n - done, _GROUP - skipped)
+        for d in range(n_base):
+            target = eps[d, done : done + taken]
+            group = target if taken == _GROUP else spare
+            fill(state, index >> _U10, np.uint64(d), words, group)
+            if taken < _GROUP:
+                for i in range(taken):
+                    target[i] = group[skipped + i]
+        done += taken
+
+
+@_jit.inner
+def _uniforms(state, start, eps):
+    _double(state, start, eps, _uniform_rows)
+
+
+@_jit.inner
+def _uniforms32(state, start, eps):
+    _single(state, start, eps, _uniform_group)
+
+
+@_jit.inner
+def _normals(state, start, eps):
+    _double(state, start, eps, _normal_rows)
+
+
+@_jit.inner
+def _normals32(state, start, eps):
+    _single(state, start, eps, _normal_group)
+
+
+_any_uniforms = _jit.by_precision(_uniforms, _uniforms32)
+_any_normals = _jit.by_precision(_normals, _normals32)
 
 
 @_jit.kernel("points", dtypes=("float64", "float32"))
 def uniform(state, start, eps):
     """Uniforms in (0, 1) of samples start … start + B − 1, into eps (n_base, B)."""
-    n_base, n = eps.shape
-    pair = np.empty((2, n), np.float64)
-    for j in range(0, n_base, 2):
-        _fill_pair(state, start, np.uint64(j >> 1), pair[0], pair[1])
-        for d in range(min(2, n_base - j)):
-            store_below_one(pair[d], eps[j + d])
+    _any_uniforms(state, start, eps)
 
 
 @_jit.kernel("points", dtypes=("float64", "float32"))
 def normal(state, start, eps):
     """Standard normals of samples start … start + B − 1, into eps (n_base, B)."""
-    n_base, n = eps.shape
-    pair = np.empty((2, n), np.float64)
-    u, v = pair[0], pair[1]
-    for j in range(0, n_base, 2):
-        _fill_pair(state, start, np.uint64(j >> 1), u, v)
-        for i in range(n):
-            radius = np.sqrt(-2.0 * log(u[i]))
-            turn = v[i]
-            u[i] = radius * cos_2pi(turn)
-            v[i] = radius * sin_2pi(turn)
-        for d in range(min(2, n_base - j)):
-            source, target = pair[d], eps[j + d]
-            for i in range(n):
-                target[i] = source[i]
+    _any_normals(state, start, eps)
 
 
 def _states(seed, replicates, rows, n_base):

@@ -33,7 +33,7 @@ from scipy.stats import qmc
 from logpx import _jit
 from logpx.errors import NotAvailableError
 from logpx.points.base import PointSet, hashed
-from logpx.points.philox import open_uniform, store_below_one
+from logpx.points.words import open_uniform
 from logpx.vecmath import leaf, normal_quantile
 
 __all__ = ["SOBOL", "direction_numbers", "normal", "uniform"]
@@ -195,6 +195,15 @@ def _fill_dimension(state, start, dimension, table, out):
         done += run
 
 
+@leaf
+def _store_below_one(source, target):
+    """Uniforms from float64 into the precision of `target`, at most the largest number below 1."""
+    largest = target.dtype.type(1.0 - 2.0**-24) if target.itemsize == 4 else target.dtype.type(1.0 - 2.0**-53)
+    for i in range(source.size):
+        value = target.dtype.type(source[i])
+        target[i] = value if value < largest else largest
+
+
 @_jit.kernel("points", dtypes=("float64", "float32"))
 def uniform(state, start, eps):
     """Scrambled Sobol' points start … start + B − 1 below 2^32, into eps (n_base, B)."""
@@ -202,7 +211,7 @@ def uniform(state, start, eps):
     table, u = np.empty(_TABLE, np.uint64), np.empty(n, np.float64)
     for d in range(n_base):
         _fill_dimension(state, start, d, table, u)
-        store_below_one(u, eps[d])
+        _store_below_one(u, eps[d])
 
 
 @_jit.kernel("points", dtypes=("float64", "float32"))
