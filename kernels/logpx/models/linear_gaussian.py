@@ -49,36 +49,38 @@ from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields
 LANES = 8
 
 
-@_jit.inner
-def _product(a, b):
-    """Σ a_j b_j in eight sums side by side; the length is a multiple of eight."""
+@_jit.leaf
+def _product(a, k, b):
+    """Σ a_j b_j in eight sums side by side; a is row k of (r, n, 8), b (n, 8)."""
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    for j in range(0, a.size, LANES):
-        s0 += a[j] * b[j]
-        s1 += a[j + 1] * b[j + 1]
-        s2 += a[j + 2] * b[j + 2]
-        s3 += a[j + 3] * b[j + 3]
-        s4 += a[j + 4] * b[j + 4]
-        s5 += a[j + 5] * b[j + 5]
-        s6 += a[j + 6] * b[j + 6]
-        s7 += a[j + 7] * b[j + 7]
+    for j in range(len(b)):
+        s0 += a[k, j, 0] * b[j, 0]
+        s1 += a[k, j, 1] * b[j, 1]
+        s2 += a[k, j, 2] * b[j, 2]
+        s3 += a[k, j, 3] * b[j, 3]
+        s4 += a[k, j, 4] * b[j, 4]
+        s5 += a[k, j, 5] * b[j, 5]
+        s6 += a[k, j, 6] * b[j, 6]
+        s7 += a[k, j, 7] * b[j, 7]
     return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
 
 
 @_jit.inner
 def _project(theta, x, p, r, image):
     """image = t; returns |r − Q t|², by modified Gram-Schmidt in float64."""
-    length = (p + LANES - 1) // LANES * LANES
-    left = np.zeros(length)
+    n = (p + LANES - 1) // LANES
+    at = 2 + 2 * p
+    directions = theta[at : at + r * n * LANES].reshape(r, n, LANES)
+    left = np.zeros((n, LANES))
     for j in range(p):
-        left[j] = (np.float64(x[j]) - np.float64(theta[2 + j])) * np.float64(theta[2 + p + j])
+        left[j // LANES, j % LANES] = (np.float64(x[j]) - np.float64(theta[2 + j])) * np.float64(theta[2 + p + j])
     for k in range(r):
-        direction = theta[2 + 2 * p + k * length : 2 + 2 * p + (k + 1) * length]
-        component = _product(direction, left)
+        component = _product(directions, k, left)
         image[k] = component
-        for j in range(length):
-            left[j] -= component * direction[j]
-    return _product(left, left)
+        for j in range(n):
+            for lane in range(LANES):
+                left[j, lane] -= component * directions[k, j, lane]
+    return _product(left.reshape(1, n, LANES), 0, left)
 
 
 @_jit.leaf
@@ -93,9 +95,10 @@ def _two_latents(constant, image, theta, at, half, first, second, out):
 
 
 @_jit.leaf
-def _add_squares(latents, residuals, total):
-    z0, z1, z2, z3 = latents
-    e0, e1, e2, e3 = residuals
+def _add_squares(z, k, start, residuals, row, total):
+    z0, z1 = z[k, start : start + total.size], z[k + 1, start : start + total.size]
+    z2, z3 = z[k + 2, start : start + total.size], z[k + 3, start : start + total.size]
+    e0, e1, e2, e3 = residuals[row], residuals[row + 1], residuals[row + 2], residuals[row + 3]
     for i in range(total.size):
         prior = z0[i] * z0[i] + z1[i] * z1[i] + z2[i] * z2[i] + z3[i] * z3[i]
         total[i] += prior + (e0[i] * e0[i] + e1[i] * e1[i] + e2[i] * e2[i] + e3[i] * e3[i])
@@ -105,25 +108,27 @@ def _add_squares(latents, residuals, total):
 def _many_latents(constant, image, theta, at, half, z, out):
     """Strips of samples; in each, the rows of R by fours, the squares added in z's precision and taken off at once."""
     length = tiles.STRIP_BYTES // z.itemsize
-    rows, width = image.size, tiles.whole_tiles(z.shape[0])
-    scratch, spare = np.zeros((tiles.TILE + 1, length), z.dtype), np.zeros(length, z.dtype)
+    rows, width = image.size, z.shape[0]
+    residuals = tiles.scratch(2 * tiles.TILE + 1, z)
     for start in range(0, z.shape[1], length):
         n = min(length, z.shape[1] - start)
-        total, residuals = scratch[tiles.TILE, :n], tiles.four(scratch, spare, 0, 1, 0, n)
+        total, row = residuals[2 * tiles.TILE, :n], 0
         for i in range(n):
             total[i] = 0.0
         for g in range(0, width, tiles.TILE):
-            latents = tiles.four(z, spare, g, 1, start, n)
+            corner = at + g * width
             if g < rows:
                 shift = (image[g], image[g + 1], image[g + 2], image[g + 3])
-                tiles.begin(shift, theta, at + g * width + g, width, latents, residuals)
+                tiles.begin(shift, theta, corner + g, width, 1, n, z, g, start, residuals, row, 0)
                 for k in range(g + tiles.TILE, width, tiles.TILE):
-                    tiles.go_on(theta, at + g * width + k, width, tiles.four(z, spare, k, 1, start, n), residuals)
+                    before, row = row, tiles.TILE - row
+                    tiles.go_on(theta, corner + k, width, 1, n, z, k, start, residuals, before, residuals, row, 0)
             elif g == rows:
-                scratch[: tiles.TILE] = 0.0
-            _add_squares(latents, residuals, total)
+                residuals[: 2 * tiles.TILE] = 0.0
+            _add_squares(z, g, start, residuals, row, total)
+        values = out[start : start + n]
         for i in range(n):
-            out[start + i] = constant - np.float64(half * total[i])
+            values[i] = constant - np.float64(half * total[i])
 
 
 @_jit.kernel("log_joint", dtypes=("float64", "float32"))
@@ -141,7 +146,7 @@ def log_joint(theta, dims, x, z, out):
     elif d == 2:
         _two_latents(constant, image, theta, at, half, z[0], z[1], out)
     else:
-        _many_latents(constant, image, theta, at, half, z, out)
+        _many_latents(constant, image, theta, at, half, tiles.filled_rows(z), out)
 
 
 def log_joint_scalar(theta, dims, x, z):

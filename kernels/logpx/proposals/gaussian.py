@@ -24,20 +24,6 @@ from logpx.proposals.base import Floats, Integers, Proposal, as_floats, packed, 
 
 
 @_jit.leaf
-def _diagonal_four(lam, k, d, eps, z, constant, log_q):
-    m0, m1, m2, m3 = lam[2 + k], lam[3 + k], lam[4 + k], lam[5 + k]
-    s0, s1, s2, s3 = lam[2 + d + k], lam[3 + d + k], lam[4 + d + k], lam[5 + d + k]
-    half = z.dtype.type(0.5)
-    e0, e1, e2, e3 = eps[k], eps[k + 1], eps[k + 2], eps[k + 3]
-    z0, z1, z2, z3 = z[k], z[k + 1], z[k + 2], z[k + 3]
-    for i in range(log_q.size):
-        a, b, c, e = e0[i], e1[i], e2[i], e3[i]
-        z0[i], z1[i], z2[i], z3[i] = m0 + s0 * a, m1 + s1 * b, m2 + s2 * c, m3 + s3 * e
-        before = log_q[i] if k > 0 else constant
-        log_q[i] = before - np.float64(half * (a * a + b * b + c * c + e * e))
-
-
-@_jit.leaf
 def _diagonal_two(lam, k, d, eps, z, constant, log_q):
     m0, m1, s0, s1 = lam[2 + k], lam[3 + k], lam[2 + d + k], lam[3 + d + k]
     half = z.dtype.type(0.5)
@@ -62,13 +48,11 @@ def _diagonal_one(lam, k, d, eps, z, constant, log_q):
 
 @_jit.kernel("proposal", dtypes=("float64", "float32"))
 def diagonal_kernel(lam, dims, eps, z, log_q):
-    """lam: constant in two parts, mean (d,), scale (d,); dims: d. Latents by fours, then two, then one."""
+    """lam: constant in two parts, mean (d,), scale (d,); dims: d. Latents by twos."""
     d = dims[0]
     constant = np.float64(lam[0]) + np.float64(lam[1])
-    for k in range(0, d - d % 4, 4):
-        _diagonal_four(lam, k, d, eps, z, constant, log_q)
-    if d % 4 >= 2:
-        _diagonal_two(lam, d - d % 4, d, eps, z, constant, log_q)
+    for k in range(0, d - 1, 2):
+        _diagonal_two(lam, k, d, eps, z, constant, log_q)
     if d % 2 == 1:
         _diagonal_one(lam, d - 1, d, eps, z, constant, log_q)
 
@@ -76,9 +60,8 @@ def diagonal_kernel(lam, dims, eps, z, log_q):
 @_jit.leaf
 def _full_two(lam, eps, z, constant, log_q):
     """The whole of it for d = 2; of reversed rows, the last comes first."""
-    width, half = tiles.TILE, z.dtype.type(0.5)
-    m1, m0 = lam[2], lam[3]
-    a11, a10, a00 = lam[2 + width], lam[3 + width], lam[3 + 2 * width]
+    m1, m0, a11, a10, a00 = lam[2], lam[3], lam[4], lam[5], lam[7]
+    half = z.dtype.type(0.5)
     e0, e1, z0, z1 = eps[0], eps[1], z[0], z[1]
     for i in range(log_q.size):
         a, b = e0[i], e1[i]
@@ -87,31 +70,36 @@ def _full_two(lam, eps, z, constant, log_q):
 
 
 @_jit.leaf
-def _take_off_squares(noise, half, log_q):
-    e0, e1, e2, e3 = noise
+def _take_off_squares(eps, k, half, start, log_q):
+    e0, e1 = eps[k, start : start + log_q.size], eps[k + 1, start : start + log_q.size]
+    e2, e3 = eps[k + 2, start : start + log_q.size], eps[k + 3, start : start + log_q.size]
     for i in range(log_q.size):
         log_q[i] -= np.float64(half * (e0[i] * e0[i] + e1[i] * e1[i] + e2[i] * e2[i] + e3[i] * e3[i]))
 
 
 @_jit.inner
 def _full_many(lam, eps, z, constant, log_q):
-    d, half = z.shape[0], z.dtype.type(0.5)
-    width, length = tiles.whole_tiles(d), tiles.STRIP_BYTES // z.itemsize
-    at = 2 + width
-    zeros, unused = np.zeros(length, z.dtype), np.zeros(length, z.dtype)
+    """Four latents at a time from the last to the first, summed in scratch rows; their last tile puts them in place."""
+    width, length, half = z.shape[0], tiles.STRIP_BYTES // z.itemsize, z.dtype.type(0.5)
+    sums = tiles.scratch(2 * tiles.TILE, z)
     for start in range(0, z.shape[1], length):
         n = min(length, z.shape[1] - start)
         rest = log_q[start : start + n]
         for i in range(n):
             rest[i] = constant
         for g in range(0, width, tiles.TILE):
-            noise = tiles.four(eps, zeros, d - 1 - g, -1, start, n)
-            latents = tiles.four(z, unused, d - 1 - g, -1, start, n)
-            mean = (lam[2 + g], lam[3 + g], lam[4 + g], lam[5 + g])
-            tiles.begin(mean, lam, at + g * width + g, width, noise, latents)
-            for k in range(g + tiles.TILE, width, tiles.TILE):
-                tiles.go_on(lam, at + g * width + k, width, tiles.four(eps, zeros, d - 1 - k, -1, start, n), latents)
-            _take_off_squares(noise, half, rest)
+            top, corner = width - 1 - g, 2 + width + g * width
+            mean, row = (lam[2 + g], lam[3 + g], lam[4 + g], lam[5 + g]), tiles.TILE - 1
+            _take_off_squares(eps, top - 3, half, start, rest)
+            if g + tiles.TILE == width:
+                tiles.begin(mean, lam, corner + g, width, -1, n, eps, top, start, z, top, start)
+                break
+            tiles.begin(mean, lam, corner + g, width, -1, n, eps, top, start, sums, row, 0)
+            for k in range(g + tiles.TILE, width - tiles.TILE, tiles.TILE):
+                before, row = row, 3 * tiles.TILE - 2 - row
+                tiles.go_on(lam, corner + k, width, -1, n, eps, width - 1 - k, start, sums, before, sums, row, 0)
+            last = width - tiles.TILE
+            tiles.go_on(lam, corner + last, width, -1, n, eps, tiles.TILE - 1, start, sums, row, z, top, start)
 
 
 @_jit.kernel("proposal", dtypes=("float64", "float32"))
@@ -121,16 +109,22 @@ def full_kernel(lam, dims, eps, z, log_q):
     if dims[0] == 2:
         _full_two(lam, eps, z, constant, log_q)
     else:
-        _full_many(lam, eps, z, constant, log_q)
+        latents = tiles.filled_rows(z)
+        _full_many(lam, tiles.filled_rows(eps), latents, constant, log_q)
+        for k in range(dims[0] if latents.shape[0] > dims[0] else 0):
+            for i in range(z.shape[1]):
+                z[k, i] = latents[k, i]
 
 
 def _packed_full(mean: Floats, factor: Floats) -> tuple[Floats, Floats]:
-    """Mean and Cholesky factor with rows and columns in reverse order, so that the factor is upper triangular; filled
-    up with zeros to fours."""
+    """Mean and Cholesky factor with rows and columns in reverse order, so that the factor is upper triangular. For
+    d > 2, zeros in front of them fill them up to fours."""
     d = mean.shape[-1]
-    reverse = np.zeros((*mean.shape[:-1], tiles.padded(d)))
-    reverse[..., :d] = mean[..., ::-1]
-    return reverse, tiles.filled(factor[::-1, ::-1]).ravel()
+    width = tiles.padded(d) if d > 2 else 2
+    reverse, matrix = np.zeros((*mean.shape[:-1], width)), np.zeros((width, width))
+    reverse[..., width - d :] = mean[..., ::-1]
+    matrix[width - d :, width - d :] = factor[::-1, ::-1]
+    return reverse, matrix.ravel()
 
 
 @dataclass(frozen=True, eq=False, init=False)
