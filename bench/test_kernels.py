@@ -138,6 +138,7 @@ def proposal_examples():
         "uniform-finite": proposals.Uniform.finite(7),
         "prior": proposals.Prior().bind(model, X[0]),
         "categorical": proposals.Categorical(np.array([0.1, 0.2, 0.7])),
+        "mixture": proposals.Mixture([0.3, 0.7], np.stack([mean, -mean]), np.stack([scale, 2 * scale])),
     }
 
 

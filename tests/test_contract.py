@@ -23,7 +23,7 @@ LAYERS = {
         ("errors",),
         ("checks",),
         ("_jit",),
-        ("vecmath",),
+        ("vecmath", "tiles"),
         ("reduce", "pareto", "totals", "dyadic", "groups", "largest"),
         ("tree",),
         ("nodes", "levels"),

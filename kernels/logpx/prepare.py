@@ -22,7 +22,7 @@ _DTYPES = ("float64", "float32")
 
 
 class Packed(NamedTuple):
-    """A proposal ready to run: its kernel, base noise, packed numbers by row, and the bias it leaves (nats)."""
+    """A proposal ready to run: kernel, base noise, packed numbers by row, bias left (nats), states of a discrete z."""
 
     kernel: Any
     base: str
@@ -30,6 +30,7 @@ class Packed(NamedTuple):
     lams: np.ndarray
     dims: np.ndarray
     bias_floor: float | np.ndarray
+    n_states: int | None
 
 
 def check_model(model: Any) -> None:
@@ -60,7 +61,7 @@ def check_points(points: Any) -> PointSet:
     return POINTS[points]
 
 
-def _check_dtype(dtype, kernels):
+def _check_dtype(dtype, kernels, n_states):
     if dtype not in _DTYPES:
         raise InputError(f"dtype={dtype!r}: one of {', '.join(map(repr, _DTYPES))}")
     for role, kernel in kernels.items():
@@ -71,6 +72,10 @@ def _check_dtype(dtype, kernels):
                 "Run it in one of these, or declare dtypes=('float64', 'float32') on a kernel that keeps its literals "
                 "in z's precision"
             )
+    if dtype == "float32" and n_states is not None and n_states > 2**24:
+        raise InputError(
+            f"dtype='float32': {n_states} states are more than the 2^24 that it tells apart; use 'float64'"
+        )
 
 
 def _choose(model, proposal):
@@ -137,9 +142,9 @@ def pack_proposal(model: Any, x: np.ndarray, proposal: Any) -> Packed:
     masses = np.array([math.nan if m is None else m for m in missing], dtype=float) if len(bound) > 1 else missing[0]
     floor = math.nan if masses is None else -np.log1p(-np.minimum(masses, 1.0 - 1e-16))
     floor = np.squeeze(floor)[()] if x.ndim == 1 else floor
-    return Packed(
-        first.kernel, first.base, first.n_base, lams, first.dims, float(floor) if np.ndim(floor) == 0 else floor
-    )
+    n_states = getattr(first, "n_states", None)
+    floor = float(floor) if np.ndim(floor) == 0 else floor
+    return Packed(first.kernel, first.base, first.n_base, lams, first.dims, floor, n_states)
 
 
 def prepare(
@@ -163,7 +168,7 @@ def prepare(
     kernels = {
         "points": point_set.kernels[packed.base], "proposal": packed.kernel, "log_joint": model.log_joint
     }  # fmt: skip
-    _check_dtype(dtype, kernels)
+    _check_dtype(dtype, kernels, packed.n_states)
     if not isinstance(groups, tuple | list):
         raise InputError(f"groups={groups!r}: a tuple of group sizes, such as (50, 5000)")
     sizes = np.array([whole("groups", size) for size in groups], dtype=np.int64)

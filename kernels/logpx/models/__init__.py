@@ -7,6 +7,7 @@
     ppca                probabilistic PCA
     factor_analysis     the same with a noise variance for each observed number
     gaussian_mixture    one discrete latent, summed over
+    mixture_target      a Gaussian mixture as the density of z
 
 A new model is one file here and one row in `REGISTRY`; the protocol tests then cover it.
 """
@@ -15,6 +16,7 @@ from logpx.models.base import LatentModel, Model
 from logpx.models.conjugate_normal import ConjugateNormal
 from logpx.models.factor_analysis import FactorAnalysis
 from logpx.models.gaussian_mixture import GaussianMixture
+from logpx.models.mixture_target import GaussianMixtureTarget
 from logpx.models.ppca import PPCA
 from logpx.models.user import log_joint, per_sample
 
@@ -24,6 +26,7 @@ REGISTRY: dict[str, type] = {
     "ppca": PPCA,
     "factor_analysis": FactorAnalysis,
     "gaussian_mixture": GaussianMixture,
+    "mixture_target": GaussianMixtureTarget,
 }
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "ConjugateNormal",
     "FactorAnalysis",
     "GaussianMixture",
+    "GaussianMixtureTarget",
     "LatentModel",
     "Model",
     "log_joint",

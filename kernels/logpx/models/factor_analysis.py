@@ -22,7 +22,7 @@ from logpx.checks import whole
 from logpx.errors import InputError, NotAvailableError
 from logpx.models.base import check_fit_data, positive
 from logpx.models.linear_gaussian import LinearGaussian, rotation
-from logpx.proposals.base import Floats, as_floats, set_fields
+from logpx.proposals.base import Floats, set_fields
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -55,14 +55,9 @@ class FactorAnalysis(LinearGaussian):
     summary: ClassVar[str] = "factor analysis: Gaussian latents, linear mean, a noise variance for each observed number"
 
     def __init__(self, weights: ArrayLike, mean: ArrayLike, noise_variances: ArrayLike) -> None:
-        loadings = as_floats("weights", weights, n_axes=(2,))
         variances = positive("noise_variances", noise_variances, (1,))
-        if variances.shape != loadings.shape[:1]:
-            raise InputError(
-                f"noise_variances has shape {variances.shape}; weights {loadings.shape} need ({len(loadings)},)"
-            )
         set_fields(self, noise_variances=variances)
-        self._prepare(loadings, mean, variances)
+        self._prepare(weights, mean, variances)
 
     @classmethod
     def fit(

@@ -7,7 +7,8 @@ The set of latents is finite, so |Z| · uniform Monte Carlo (`Uniform.finite`) i
 kernel works out the K values of log p(x, z) once for a block of B samples and looks each sample's up, where K ≤ B;
 with more components than samples it works out each sample's own. Either way it is log p(x, z) at the z that was
 drawn. A z that is not one of the K states has density zero. Source: C. M. Bishop (2006), Pattern Recognition and
-Machine Learning, section 9.2. A sample costs p K / B multiply-adds and one look-up.
+Machine Learning, section 9.2. A sample costs p K / B multiply-adds and one look-up. In float32 only x, parameters and
+z are rounded; z holds up to 2^24 states exactly.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ def _component(theta, n_states, p, x, k):
     value = theta[n_states + k] if theta[k] > 0.0 else -np.inf
     means, roots = 2 * n_states + k * p, 2 * n_states + (n_states + k) * p
     for j in range(p):
-        e = (x[j] - theta[means + j]) * theta[roots + j]
+        e = (np.float64(x[j]) - np.float64(theta[means + j])) * np.float64(theta[roots + j])
         value -= 0.5 * e * e
     return value
 
 
-@_jit.kernel("log_joint")
+@_jit.kernel("log_joint", dtypes=("float64", "float32"))
 def log_joint(theta, dims, x, z, out):
     """theta: π (K,), log π + the density's constant (K,; 0 where π is 0), means (K, p), 1/√v (K, p); dims: K, p."""
     n_states, p = dims[0], dims[1]

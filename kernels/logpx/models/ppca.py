@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from logpx.errors import InputError
 from logpx.models.base import check_fit_data, positive
 from logpx.models.linear_gaussian import LinearGaussian, rotation
-from logpx.proposals.base import Floats, as_floats, set_fields
+from logpx.proposals.base import Floats, set_fields
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -53,10 +53,9 @@ class PPCA(LinearGaussian):
     summary: ClassVar[str] = "probabilistic PCA: Gaussian latents, linear mean, one noise variance"
 
     def __init__(self, weights: ArrayLike, mean: ArrayLike, noise_variance: float) -> None:
-        loadings = as_floats("weights", weights, n_axes=(2,))
-        variance = float(positive("noise_variance", noise_variance, (0,)))
-        set_fields(self, noise_variance=variance)
-        self._prepare(loadings, mean, np.full(len(loadings), variance))
+        variance = positive("noise_variance", noise_variance, (0,))
+        set_fields(self, noise_variance=float(variance))
+        self._prepare(weights, mean, variance)
 
     @classmethod
     def fit(cls, X: ArrayLike, n_latents: int, *, rotation_seed: int | None = 0) -> PPCA:

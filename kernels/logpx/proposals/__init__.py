@@ -5,7 +5,8 @@
     uniform      a box, a finite set, or what the model chooses
     prior        the model's prior
     categorical  one discrete latent
-    divergences  KL, χ² and E[w²] of one Gaussian against another, in closed form
+    mixture      Gaussians with diagonal covariances
+    divergences  KL, χ² and E[w²] of one Gaussian or mixture against another Gaussian, in closed form
 
 A new proposal is one file here and one row in `REGISTRY`; the protocol tests then cover it.
 """
@@ -14,6 +15,7 @@ from logpx.proposals import divergences
 from logpx.proposals.base import Proposal
 from logpx.proposals.categorical import Categorical
 from logpx.proposals.gaussian import Gaussian
+from logpx.proposals.mixture import Mixture
 from logpx.proposals.prior import Prior
 from logpx.proposals.uniform import Uniform
 
@@ -23,6 +25,7 @@ REGISTRY: dict[str, type[Proposal]] = {
     "uniform": Uniform,
     "prior": Prior,
     "categorical": Categorical,
+    "mixture": Mixture,
 }
 
-__all__ = ["REGISTRY", "Categorical", "Gaussian", "Prior", "Proposal", "Uniform", "divergences"]
+__all__ = ["REGISTRY", "Categorical", "Gaussian", "Mixture", "Prior", "Proposal", "Uniform", "divergences"]

@@ -3,7 +3,8 @@ r"""A categorical proposal for one discrete latent.
     z = the k with c_{k−1} ≤ u < c_k,   c_k = Σ_{j ≤ k} q_j,   log q(z) = log q_z
 
 by inversion of the cumulative sum. Up to 16 states are found by comparing with every c_k, which vectorises;
-more by bisection. A state of probability zero is never drawn.
+more by bisection. A state of probability zero is never drawn. In float32 the edges c_k, the noise and log q_k are
+rounded: a state is drawn with a probability off by up to 2^−23, and the weights with it, by a share of 2^−23/q_k.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from logpx.errors import InputError
 from logpx.proposals.base import Floats, Integers, Proposal, as_floats, packed, set_fields
 
 
-@_jit.kernel("proposal")
+@_jit.kernel("proposal", dtypes=("float64", "float32"))
 def categorical_kernel(lam, dims, eps, z, log_q):
     """lam: cumulative sums (K,), log probabilities (K,); dims: K."""
     n_states = dims[0]
     noise, state = eps[0], z[0]
     if n_states <= 16:
         for i in range(z.shape[1]):
-            state[i] = 0.0
+            state[i] = z.dtype.type(0.0)
             log_q[i] = lam[n_states]
         for k in range(1, n_states):
-            edge, log_probability, index = lam[k - 1], lam[n_states + k], np.float64(k)
+            edge, log_probability, index = lam[k - 1], np.float64(lam[n_states + k]), z.dtype.type(k)
             for i in range(z.shape[1]):
                 above = noise[i] >= edge
                 state[i] = index if above else state[i]
@@ -96,6 +97,11 @@ class Categorical(Proposal):
         set_fields(self, probabilities=shares, missing_mass=missing, kernel=categorical_kernel)
         set_fields(self, base="uniform", n_base=1, n_latents=1)
         set_fields(self, lam=packed(lam), dims=np.array([given.shape[-1]], dtype=np.int64))
+
+    @property
+    def n_states(self) -> int:
+        """K."""
+        return int(self.probabilities.shape[-1])
 
     def bind(self, model: Any, x: ArrayLike) -> Categorical:
         """This proposal, with the posterior mass of the states it never draws where the model can tell it."""

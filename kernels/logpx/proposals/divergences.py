@@ -10,10 +10,16 @@ p:
 finite where every e < 2, that is where 2Λ_p − Λ_q is positive definite, and infinite otherwise. They predict an
 importance sampler with log weights l = log p(x, z) − log q(z) from q: with p the posterior, the ELBO is log p(x) −
 KL(q‖p), the variance of w/p(x) is χ²(p‖q), the ESS of k samples about k/(1 + χ²), the Jensen gap about χ²/2k, and k
-must be of the order exp KL(p‖q). For two categorical distributions the sums are over the states. Source: T. van Erven
-and P. Harremoës (2014), IEEE Trans. Inf. Theory 60, 3797-3820 (Rényi divergence of order 2, table 2 of M. Gil et al.
-(2013), Inf. Sci. 249, 124-131); S. Chatterjee and P. Diaconis (2018), Ann. Appl. Probab. 28, 1099-1135,
-arXiv:1511.01437, for k. Cost d³ for each pair of covariances.
+must be of the order exp KL(p‖q). For two categorical distributions the sums are over the states. For p a mixture of
+Gaussians with diagonal covariances v_k and q a diagonal Gaussian, E_q[(p/q)²] is a sum over pairs of components,
+
+    Σ_kl π_k π_l Π s (a v_k v_l)^{−½} exp(½ b²/a − ½ δ_k²/v_k − ½ δ_l²/v_l),
+    a = 1/v_k + 1/v_l − 1/s²,   b = δ_k/v_k + δ_l/v_l,   δ_k = m_k − m_q, the product over the latents,
+
+finite where every a > 0, and KL has no closed form. Source: T. van Erven and P. Harremoës (2014), IEEE Trans. Inf.
+Theory 60, 3797-3820 (Rényi divergence of order 2, table 2 of M. Gil et al. (2013), Inf. Sci. 249, 124-131); S.
+Chatterjee and P. Diaconis (2018), Ann. Appl. Probab. 28, 1099-1135, arXiv:1511.01437, for k. Cost d³ for each pair of
+covariances.
 """
 
 from __future__ import annotations
@@ -27,6 +33,7 @@ from logpx.errors import InputError
 from logpx.proposals.base import Floats, Proposal
 from logpx.proposals.categorical import Categorical
 from logpx.proposals.gaussian import Gaussian
+from logpx.proposals.mixture import Mixture
 
 
 def kl(p: Proposal, q: Proposal) -> Any:
@@ -54,7 +61,12 @@ def kl(p: Proposal, q: Proposal) -> Any:
 
 
 def log_second_moment(p: Proposal, q: Proposal) -> Any:
-    """log E_q[(p/q)²] in nats, the Rényi divergence of order 2: a float or (n,); inf where the moment is."""
+    """log E_q[(p/q)²] in nats, the Rényi divergence of order 2: a float or (n,); inf where the moment is.
+
+    Besides the pairs that `kl` takes, p may be a Mixture where q is a diagonal Gaussian.
+    """
+    if isinstance(p, Mixture) and isinstance(q, Gaussian) and q.form == "diagonal":
+        return _plain(_of_mixture(p, q))
     if _kind(p, q) is Categorical:
         with np.errstate(divide="ignore", invalid="ignore"):
             terms = np.where(_states(p) > 0, _states(p) * (_states(p) / _states(q)), 0.0)
@@ -87,7 +99,7 @@ def chi2(p: Proposal, q: Proposal) -> Any:
     >>> chi2(Gaussian([0.0], [1.0]), Gaussian([0.0], [1.0]))
     0.0
     """
-    if _kind(p, q) is Categorical:
+    if isinstance(p, Categorical) and _kind(p, q) is Categorical:
         with np.errstate(divide="ignore", invalid="ignore"):
             terms = (_states(p) - _states(q)) ** 2 / _states(q)
             return _plain(np.where((_states(p) == 0) & (_states(q) == 0), 0.0, terms).sum(axis=-1))
@@ -112,6 +124,23 @@ def _states(p: Proposal) -> Floats:
 
 def _plain(values: Any) -> Any:
     return float(values) if np.ndim(values) == 0 else np.asarray(values)
+
+
+def _of_mixture(p: Mixture, q: Gaussian) -> Floats:
+    if p.n_latents != q.n_latents:
+        raise InputError(f"p has {p.n_latents} latents and q {q.n_latents}; they must have as many")
+    precision = p.scales**-2.0
+    centre, variance = q.mean[..., None, :], np.broadcast_to(q.scale, q.mean.shape)[..., None, None, :] ** 2
+    delta = p.means - centre
+    slope = delta * precision
+    fit = (delta * slope + np.log(p.scales**2)).sum(axis=-1)
+    a = precision[:, None] + precision - 1 / variance
+    b = slope[..., :, None, :] + slope[..., None, :, :]
+    inner = np.where(a > 0, a, 1.0)
+    exponents = (b**2 / inner + np.log(variance / inner)).sum(axis=-1) - fit[..., :, None] - fit[..., None, :]
+    logs = np.log(p.weights)[:, None] + np.log(p.weights) + 0.5 * exponents
+    value = special.logsumexp(logs, axis=(-2, -1))
+    return np.where(np.all(a > 0, axis=(-3, -2, -1)), value, np.inf)
 
 
 def _spectrum(p: Proposal, q: Proposal) -> tuple[Floats, Floats, Floats]:

@@ -3,6 +3,7 @@
 Exact, except the moments of samples, which state their false-alarm rate.
 """
 
+import mpmath as mp
 import numpy as np
 import pytest
 from scipy import optimize, stats
@@ -35,11 +36,13 @@ def log_joint(model, x, z):
     return out
 
 
-SIZES = [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (8, 2), (9, 4), (13, 5), (16, 7), (64, 16)]
+SIZES = [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (8, 2), (9, 4), (13, 5), (16, 7), (17, 12), (64, 16)]
+#: More latents than observed numbers.
+WIDE = [(1, 2), (1, 3), (2, 3), (3, 8), (4, 9), (5, 13)]
 
 
 @pytest.mark.parametrize("kind", [PPCA, FactorAnalysis])
-@pytest.mark.parametrize(("p", "d"), SIZES)
+@pytest.mark.parametrize(("p", "d"), SIZES + WIDE)
 def test_log_joint_is_prior_plus_likelihood(kind, p, d):
     """SciPy's normal densities of z and of x given z, summed: every tile, remainder and odd number of latents."""
     model = make(kind, p, d)
@@ -48,6 +51,71 @@ def test_log_joint_is_prior_plus_likelihood(kind, p, d):
     likelihood = stats.norm.logpdf(x, model.mean + z.T @ model.weights.T, np.sqrt(noise_of(model))).sum(axis=1)
     expected = stats.norm.logpdf(z.T).sum(axis=1) + likelihood
     np.testing.assert_allclose(log_joint(model, x, z), expected, rtol=1e-12, atol=1e-12)
+
+
+def by_mpmath(model, x, z):
+    """log p(x, z) of each sample and the sum of its squares' sizes, 60 digits."""
+    values = []
+    with mp.workdps(60):
+        sigmas = [mp.sqrt(mp.mpf(float(v))) for v in noise_of(model)]
+        constant = -mp.mpf(len(x) + len(z)) / 2 * mp.log(2 * mp.pi) - sum(map(mp.log, sigmas))
+        for sample in z.T:
+            latents = [mp.mpf(float(v)) for v in sample]
+            means = [mp.mpf(float(m)) for m in model.mean]
+            fits = [m + sum(mp.mpf(float(w)) * v for w, v in zip(row, latents, strict=True))
+                    for m, row in zip(means, model.weights, strict=True)]  # fmt: skip
+            squares = [((mp.mpf(float(value)) - fit) / s) ** 2 for value, fit, s in zip(x, fits, sigmas, strict=True)]
+            values.append(float(constant - (sum(squares) + sum(v * v for v in latents)) / 2))
+    return np.array(values)
+
+
+CASES_OF_ROUNDING = {
+    "noise 1e-12": lambda W, rng: (W, 1e-12, 0.0),
+    "noise 1e-12 to 1": lambda W, rng: (W, 10.0 ** -np.linspace(0, 12, len(W)), 0.0),
+    "noise 1e-12 to 1, the small one first": lambda W, rng: (W, 10.0 ** -np.linspace(12, 0, len(W)), 0.0),
+    "x far away": lambda W, rng: (W, 0.5, 1e9),
+    "rank 1": lambda W, rng: (np.outer(W[:, 0], W[0]), 1e-6, 0.0),
+    "rank 0": lambda W, rng: (0.0 * W, 0.5, 0.0),
+    "columns 1e-8 apart": lambda W, rng: (W[:, :1] + 1e-8 * W, 1e-6, 0.0),
+}
+
+
+@pytest.mark.parametrize("case", CASES_OF_ROUNDING)
+@pytest.mark.parametrize(("p", "d"), [(8, 2), (11, 5), (3, 6)])
+def test_reduction_loses_nothing_to_the_direct_residuals(case, p, d):
+    """Against mpmath: the error is a few roundings of |V z| and |x − μ|/σ times what is left, for both forms."""
+    rng = np.random.default_rng(3)
+    weights, noise, shift = CASES_OF_ROUNDING[case](rng.standard_normal((p, d)), rng)
+    model = FactorAnalysis(weights, rng.standard_normal(p), np.broadcast_to(noise, p))
+    x, z = model.sample(1, 1)[0] + shift * rng.standard_normal(p), rng.standard_normal((d, 20))
+    if not shift:  # latents near the ones that made x: what is left is of the order of the noise
+        best = np.linalg.lstsq(weights, x - model.mean, rcond=None)[0]
+        z[:, :10] = best[:, None] + np.sqrt(np.min(noise)) * z[:, :10]
+    exact = by_mpmath(model, x, z)
+    scaled = np.abs(weights) @ np.abs(z) + np.abs(x)[:, None] + np.abs(model.mean)[:, None]
+    size = (scaled / np.sqrt(noise_of(model))[:, None]).max(axis=0)
+    allowed = 2.0**-52 * (p + d) * (size * np.sqrt(2 * np.abs(exact) + 100) + np.abs(exact) + 100)
+    direct = [model.log_joint_scalar(model.theta, model.dims, x, sample) for sample in z.T]
+    assert np.all(np.abs(np.array(direct) - exact) <= allowed)
+    assert np.all(np.abs(log_joint(model, x, z) - exact) <= allowed)
+
+
+@pytest.mark.parametrize(("p", "d"), [(8, 2), (13, 7), (64, 16), (3, 6)])
+def test_float32_stays_within_its_documented_bound(p, d):
+    """(d + 2) 2^−24 (|z|² + |t|² + |R z|²), and not far below it: at least one sample in 1000 uses 1/40 of it."""
+    model = make(PPCA, p, d)
+    x = model.sample(1, 1)[0].astype(np.float32)
+    z = np.random.default_rng(4).standard_normal((d, 1000)).astype(np.float32)
+    out = np.empty(1000)
+    model.log_joint(model.theta.astype(np.float32), model.dims, x, z, out)
+    rounded = PPCA(model.weights, model.mean.astype(np.float32), 0.7)
+    error = np.abs(out - log_joint(rounded, x.astype(float), z.astype(float)))
+    whitened, y = model.weights / np.sqrt(0.7), (x - rounded.mean) / np.sqrt(0.7)
+    projected = np.linalg.qr(whitened)[0].T @ y
+    bound = (d + 2) * 2.0**-24 * ((z.astype(float) ** 2).sum(0) + projected @ projected + ((whitened @ z) ** 2).sum(0))
+    slack = 2.0**-22 * (y @ y)  # σ and Q are rounded too, and y with them
+    assert np.all(error <= bound + slack)
+    assert np.max(error / bound) > 1 / 40
 
 
 @pytest.mark.parametrize("kind", [PPCA, FactorAnalysis])

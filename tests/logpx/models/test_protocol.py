@@ -182,7 +182,7 @@ def test_bad_data_say_what_and_where(name, method):
         (np.zeros((2, 2, p)), r"x has shape \(2, 2"),
         (np.zeros((0, p)), "is empty"),
         (nan_at(p, p - 1), f"x holds nan at column {p - 1}"),
-        (nan_at((4, p), 2, 1), r"x holds nan at row 2, column 1 \(such entries: 1\)"),
+        (nan_at((4, p), 2, p - 1), rf"x holds nan at row 2, column {p - 1} \(such entries: 1\)"),
         (np.full(p, "a"), "x has dtype <U1"),
         (np.full(p, 1j), "x has dtype complex128"),
     ]
