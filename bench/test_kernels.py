@@ -35,6 +35,7 @@ def largest_error(found, exact):
 
 FUNCTIONS = {
     "exp": (np.exp, -50.0, 5.0),
+    "exp_narrow": (np.exp, -50.0, 5.0),
     "log": (np.log, 1e-9, 50.0),
     "log1p": (np.log1p, -0.9, 50.0),
     "expm1": (np.expm1, -50.0, 5.0),

@@ -101,6 +101,7 @@ class Piece:
         )  # fmt: skip
         if bad:
             raise bad_weight(problem, streams.start + int(failed[0]), start + int(failed[1]))
+        self.top = self.top[:, : n_top.max(initial=0)]
 
     def add_to(self, ladder: Ladder) -> None:
         """Hand the pieces over to the ladder of these streams."""

@@ -253,7 +253,7 @@ def _exponentiate(logs, n, mean, s):
     """x = l − mean and w = exp(x); their Σ(w/w̄ − 1)²."""
     for i in range(n):
         d = logs[i] - mean
-        s[_X + i], s[_W + i] = d, vecmath.exp(d)
+        s[_X + i], s[_W + i] = d, vecmath.exp_narrow(d)
     total, squares = _block_sums(s, _W, 1.0, s) if n == BLOCK else _sums(s, _W, n, 1.0, s)
     mean_weight = 1.0 + total / n
     return max(squares - total * total / n, 0.0) / (mean_weight * mean_weight)

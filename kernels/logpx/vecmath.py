@@ -7,6 +7,7 @@ instructions. Each is right over the whole range of doubles: ±0, subnormals in 
 | function          | method                                                                | bound (measured), ulp |
 |-------------------|-----------------------------------------------------------------------|-----------------------|
 | exp               | Cody-Waite reduction by ln 2, polynomial, 2^k applied in two steps    | 1 (0.84)              |
+| exp_narrow        | the same for |x| ≤ 700: 2^k in one step, no clamps                    | 1 (0.84)              |
 | expm1             | the same, 1 taken off before the scaling                              | 2 (1.48)              |
 | log               | m in [√½, √2); 2 artanh(s), s = f/(2 + f), a polynomial in s²         | 1 (0.81)              |
 | log1p             | log(1 + x) plus the rounding error of 1 + x, over 1 + x               | 2 (0.80)              |
@@ -39,6 +40,7 @@ __all__ = [
     "bits_of",
     "cos_2pi",
     "exp",
+    "exp_narrow",
     "expm1",
     "float_of",
     "fma",
@@ -120,7 +122,7 @@ _LN2_LOW = 2.8235290563031577e-13
 _U1 = np.uint64(1)
 _U52 = np.uint64(52)
 _U63 = np.uint64(63)
-_TWICE_BIAS = np.uint64(2046)
+_BIAS, _TWICE_BIAS = np.uint64(1023), np.uint64(2046)
 
 _TINY = 2.0**-54  # below it expm1(x) and log1p(x) are x
 
@@ -160,6 +162,15 @@ def exp(x):
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW
     first, second = _two_powers(t)
     return (1.0 + r * (1.0 + r * _exp_tail(r))) * first * second
+
+
+@leaf
+def exp_narrow(x):
+    """e^x to 1 ulp for |x| ≤ 700, where no result is subnormal or infinite; nan for nan, rubbish beyond."""
+    t = x * _LOG2_E + _ROUND
+    k = t - _ROUND
+    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
+    return (1.0 + r * (1.0 + r * _exp_tail(r))) * float_of((bits_of(t) - _ROUND_BITS + _BIAS) << _U52)
 
 
 @leaf

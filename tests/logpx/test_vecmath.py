@@ -45,6 +45,7 @@ def _inputs(name):
             both(-60, 9, N),
             uniform(709.4, 709.78, N // 4),
         ),
+        "exp_narrow": lambda: (uniform(-700, 700, 2 * N), uniform(-1, 1, N), both(-60, 9, N)),
         "expm1": lambda: (
             uniform(-60, 709.78, N),
             uniform(-2, 2, 2 * N),
@@ -109,6 +110,7 @@ def _exact_quantile(u):
 
 ORACLES = {
     "exp": (mpmath.exp, 1.0),
+    "exp_narrow": (mpmath.exp, 1.0),
     "expm1": (mpmath.expm1, 2.0),
     "log": (mpmath.log, 1.0),
     "log1p": (mpmath.log1p, 2.0),
@@ -166,6 +168,7 @@ SPECIAL = {
         ((0.0, -0.0, TINIEST, -TINIEST), (1, 1, 1, 1)),
         ((INF, 1e308, 710.0, -746.0, -1e308, -INF, -745.13), (INF, INF, INF, 0.0, 0.0, 0.0, TINIEST)),
     ),
+    "exp_narrow": (((0.0, -0.0, TINIEST, -TINIEST), (1, 1, 1, 1)),),
     "expm1": (
         ((0.0, -0.0, TINIEST, -TINIEST, -1e-300), (0.0, -0.0, TINIEST, -TINIEST, -1e-300)),
         ((INF, 1e308, 710.0, -1e308, -INF), (INF, INF, INF, -1, -1)),

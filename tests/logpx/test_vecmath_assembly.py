@@ -94,6 +94,7 @@ def packed(code):
 #: Fewest packed operations of a loop: a little below the number in the algorithm (17 for exp, 70 for the quantile).
 FEWEST = {
     "exp": 15,
+    "exp_narrow": 13,
     "expm1": 20,
     "log": 18,
     "log1p": 20,
