@@ -174,7 +174,7 @@ def kernel(kind, *, dtypes=("float64",), cache=True):
 
 
 def by_precision(double, single):
-    """The points function (state, start, eps) that is `single` where eps is float32, else `double`; chosen when compiled."""
+    """A function (state, start, eps): `single` where eps is float32, else `double`. Only the one called is compiled."""
 
     def choose(state, start, eps):
         return (single if eps.dtype == np.float32 else double)(state, start, eps)

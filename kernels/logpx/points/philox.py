@@ -8,9 +8,10 @@ its counter, so every sample of every stream is computed from its index alone, i
     key     = 64-bit hash of (seed, replicate)
 
 One call gives 128 bits. In float64 they are the two numbers of dimensions (2j, 2j + 1) of one sample. In float32
-they are four numbers of one dimension: those of samples i, i + 256, i + 512, i + 768 of an aligned group of 1024, where
-call = 256·(index div 1024) + index mod 256; of two normals made together, the second is 512 further on. What the numbers
-are, and how far out the normals go, is said in words.py. The two precisions never share a counter.
+they are four numbers of one dimension: words 0, 2, 1, 3 belong to samples i, i + 256, i + 512, i + 768 of an aligned
+group of 1024, where call = 256·(index div 1024) + i; normals are made of words (0, 1) and (2, 3), the second of a pair
+512 samples further on. What the numbers are, and how far out the normals go, is said in words.py. The two precisions
+never share a counter.
 
 Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3, SC'11,
 doi:10.1145/2063384.2063405. Cost on one core with AVX-512: 1.3 ns a normal in float64, 0.8 in float32, half of it for
@@ -175,7 +176,7 @@ def _double(state, start, eps, rows):
 
 @leaf
 def _single(state, start, eps, fill):
-    """float32: `fill` each group of 1024 samples, in eps (n_base, B) itself or, where it overlaps its ends, beside it."""
+    """float32: `fill` each group of 1024 samples, in eps (n_base, B) itself or, where it juts out, beside it."""
     n_base, n = eps.shape
     words, spare = np.empty((4, _CALLS), np.uint32), np.empty(_GROUP, eps.dtype)
     done = 0

@@ -25,12 +25,34 @@ def some_words(bits, dtype, n=2000):
     """Random words a and b, and every pair of words with extreme patterns of bits."""
     rng = np.random.default_rng(7)
     top = 1 << bits
-    special = [0, 1, 2, 255, 256, 257, top - 1, top - 2, top - 256, top - 257, top // 2, top // 2 - 1, top // 4, 3 * top // 4]
+    special = [
+        0,
+        1,
+        2,
+        255,
+        256,
+        257,
+        top - 1,
+        top - 2,
+        top - 256,
+        top - 257,
+        top // 2,
+        top // 2 - 1,
+        top // 4,
+        3 * top // 4,
+    ]
     special += [top - (1 << k) for k in range(bits)] + [(1 << k) - 1 for k in range(bits)]
     random = [int(w) for w in rng.integers(0, top, 2 * n, dtype=dtype)]
     small = [w >> int(s) for w, s in zip(random, rng.integers(0, bits, n), strict=False)]
     a = random[:n] + small + special * 4
-    b = random[n:] + random[:n] + special + special[::-1] + [top // 4 + w // 4 for w in special] + random[: len(special)]
+    b = (
+        random[n:]
+        + random[:n]
+        + special
+        + special[::-1]
+        + [top // 4 + w // 4 for w in special]
+        + random[: len(special)]
+    )
     return np.array(a, dtype), np.array(b, dtype)
 
 
@@ -39,7 +61,10 @@ def uniform_and_angle(a, b, bits):
     if bits == 64:
         u, r = mpmath.mpf(2 * (a >> 12) + 1) / 2**53, mpmath.mpf(b & (2**52 - 1)) / 2**54 - 0.125
     else:
-        u, r = mpmath.mpf(2 * (a << 8 | b & 255) + 1) / 2**41, mpmath.mpf(2 * (b >> 8 & (2**22 - 1)) + 1) / 2**25 - 0.125
+        u, r = (
+            mpmath.mpf(2 * (a << 8 | b & 255) + 1) / 2**41,
+            mpmath.mpf(2 * (b >> 8 & (2**22 - 1)) + 1) / 2**25 - 0.125,
+        )
     return u, r, 1 - 2 * (b >> (bits - 1)), b >> (bits - 2) & 1
 
 
