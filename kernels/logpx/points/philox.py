@@ -194,40 +194,28 @@ def _single(state, start, eps, fill):
         done += taken
 
 
-@_jit.inner
-def _uniforms(state, start, eps):
-    _double(state, start, eps, _uniform_rows)
-
-
-@_jit.inner
-def _uniforms32(state, start, eps):
-    _single(state, start, eps, _uniform_group)
-
-
-@_jit.inner
-def _normals(state, start, eps):
-    _double(state, start, eps, _normal_rows)
-
-
-@_jit.inner
-def _normals32(state, start, eps):
-    _single(state, start, eps, _normal_group)
-
-
-_any_uniforms = _jit.by_precision(_uniforms, _uniforms32)
-_any_normals = _jit.by_precision(_normals, _normals32)
+@leaf
+def _is_double(array):
+    """Whether this array is float64; a constant when compiled, so that the other precision's branch is not there."""
+    return array.dtype.type(0.1) == np.float64(0.1)
 
 
 @_jit.kernel("points", dtypes=("float64", "float32"))
 def uniform(state, start, eps):
     """Uniforms in (0, 1) of samples start … start + B − 1, into eps (n_base, B)."""
-    _any_uniforms(state, start, eps)
+    if _is_double(eps):
+        _double(state, start, eps, _uniform_rows)
+    else:
+        _single(state, start, eps, _uniform_group)
 
 
 @_jit.kernel("points", dtypes=("float64", "float32"))
 def normal(state, start, eps):
     """Standard normals of samples start … start + B − 1, into eps (n_base, B)."""
-    _any_normals(state, start, eps)
+    if _is_double(eps):
+        _double(state, start, eps, _normal_rows)
+    else:
+        _single(state, start, eps, _normal_group)
 
 
 def _states(seed, replicates, rows, n_base):
