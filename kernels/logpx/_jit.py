@@ -39,7 +39,6 @@ import llvmlite
 import llvmlite.binding
 import numba
 import numba.core.errors
-import numba.extending
 import numpy as np
 from numba import types
 
@@ -173,20 +172,6 @@ def kernel(kind, *, dtypes=("float64",), cache=True):
         return dispatcher
 
     return decorate
-
-
-def by_precision(double, single):
-    """The points function (state, start, eps) that is `single` where eps is float32, else `double`; chosen when compiled."""
-
-    def choose(state, start, eps):
-        return (single if eps.dtype == np.float32 else double)(state, start, eps)
-
-    @numba.extending.overload(choose)
-    def typed(state, start, eps):
-        chosen = single if eps.dtype == types.float32 else double
-        return lambda state, start, eps: chosen(state, start, eps)
-
-    return choose
 
 
 def compiled(*signatures):

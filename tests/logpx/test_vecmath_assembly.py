@@ -22,6 +22,10 @@ PACKED = {
     "x86_64": r"\bv(?:mul|add|sub|div|fn?m(?:add|sub)\d+)pd\b[^\n]*%[yz]mm",
     "aarch64": r"\bf(?:mul|add|sub|div|mla|mls)\b[^\n]*\.2d",
 }
+PACKED_SINGLE = {
+    "x86_64": r"\bv(?:mul|add|sub|div|fn?m(?:add|sub)\d+)ps\b[^\n]*%[yz]mm",
+    "aarch64": r"\bf(?:mul|add|sub|div|mla|mls)\b[^\n]*\.4s",
+}
 PACKED_PRODUCT = {"x86_64": r"\bvpmuludq\b[^\n]*%[yz]mm", "aarch64": r"\bu(?:mull2?|mlal2?)\b[^\n]*\.2d"}
 SCALAR = {
     "x86_64": r"\bv?(?:mul|add|sub|div|fn?m(?:add|sub)\d+)sd\b",
@@ -70,7 +74,11 @@ for points in REGISTRY.values():
     for kind, kernel in points.kernels.items():
         _jit.compile_kernel(kernel)
         code[f"{points.name} {kind}"] = kernel
-json.dump({name: "\\n".join(one.inspect_asm().values()) for name, one in code.items()}, sys.stdout)
+text = {name: "\\n".join(one.inspect_asm().values()) for name, one in code.items()}
+for kind, kernel in REGISTRY["independent"].kernels.items():
+    _jit.compile_kernel(kernel, "float32")
+    text[f"independent {kind} float32"] = kernel.inspect_asm(kernel.signatures[1])
+json.dump(text, sys.stdout)
 """
 
 
@@ -91,6 +99,10 @@ def packed(code):
     return len(re.findall(PACKED[MACHINE], code))
 
 
+def packed_single(code):
+    return len(re.findall(PACKED_SINGLE[MACHINE], code))
+
+
 #: Fewest packed operations of a loop: a little below the number in the algorithm (17 for exp, 70 for the quantile).
 FEWEST = {
     "exp": 15,
@@ -102,9 +114,10 @@ FEWEST = {
     "sin_2pi": 20,
     "cos_2pi": 20,
     "normal_quantile": 60,
-    "independent normal": 45,
+    "independent normal": 28,
 }
-KERNELS = ["independent uniform", "independent normal"]
+SINGLE = ["independent uniform float32", "independent normal float32"]
+KERNELS = ["independent uniform", "independent normal", *SINGLE]
 
 
 @pytest.mark.parametrize("name", FEWEST)
@@ -121,7 +134,20 @@ def test_products_of_philox_are_packed(assembly, name):
     assert len(re.findall(PACKED_PRODUCT[MACHINE], assembly[name])) >= 16
 
 
-@pytest.mark.parametrize("name", [*FEWEST, "independent uniform"])
+@pytest.mark.parametrize(("name", "fewest"), [(SINGLE[0], 1), (SINGLE[1], 28)])
+def test_single_precision_is_packed_and_nowhere_double(assembly, name, fewest):
+    code = assembly[name]
+    assert packed_single(code) >= fewest
+    assert packed(code) == 0
+    assert not re.findall(SCALAR[MACHINE], code)
+
+
+def test_planted_double_is_seen(assembly):
+    assert packed(assembly["independent normal"]) > 0
+    assert packed_single(assembly["independent normal"]) == 0
+
+
+@pytest.mark.parametrize("name", [*FEWEST, "independent uniform", *SINGLE])
 def test_no_call_to_the_mathematical_library(assembly, name):
     assert libm_calls(assembly[name]) == []
 

@@ -10,11 +10,12 @@ is of m·2^k with m in [√½, √2), as in vecmath, for numbers that are never 
 
 |           | bits of log's uniform | bits of the angle | largest z | beyond it, a true normal | error of z, measured |
 |-----------|-----------------------|-------------------|-----------|--------------------------|----------------------|
-| float64   | 52 and a half         | 54                | 8.57      | 1.0e−17                  | 4.4e−16·max(1, R)    |
-| float32   | 40 and a half         | 24                | 7.54      | 4.7e−14                  | 2.4e−7·max(1, R)     |
+| float64   | 52                    | 54                | 8.57      | 1.0e−17                  | 4.7e−16·R            |
+| float32   | 40                    | 24                | 7.54      | 4.7e−14                  | 1.8e−7·R             |
 
-32 bits would end at 6.7, which one normal in 4·10^10 passes. The float32 uniform is kept as a float and what its rounding
-lost, which the logarithm takes back near 1: without it the radius would be a multiple of 2^−24 squared there.
+R is the radius. With 32 bits the largest would be 6.76, which one normal in 7·10^10 passes. The float32 uniform is
+kept as a float and what its rounding lost, which the logarithm takes back near 1, where R² would else be a multiple
+of 2^−23.
 
 Source: G. E. P. Box, M. E. Muller, A note on the generation of random normal deviates, Ann. Math. Stat. 29 (1958)
 610. The coefficients are our own (Remez exchange). Cost on one core with AVX-512: 0.7 ns a normal in float64, of
