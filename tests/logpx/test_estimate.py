@@ -285,6 +285,29 @@ def test_float32_needs_a_kernel_that_declares_it():
         logpx.estimate(model, [0.3], dtype="float32")
 
 
+def test_float32_tells_no_more_than_2_to_the_24_states_apart():
+    model, x = logpx.models.ConjugateNormal.example()
+    stub = logpx.Model(model.log_joint, model.theta, 1, dims=model.dims)
+    for n_states, allowed in ((2**24, True), (2**24 + 1, False)):
+        q = logpx.proposals.Uniform.finite(n_states)
+        if allowed:
+            logpx.estimate(stub, x[0], proposal=q, n_samples=8, dtype="float32")
+        else:
+            with pytest.raises(InputError, match=r"16777217 states.*2\^24"):
+                logpx.estimate(stub, x[0], proposal=q, n_samples=8, dtype="float32")
+
+
+@pytest.mark.parametrize("how", ["default", "uniform", "prior"])
+def test_float32_of_a_discrete_latent(how):
+    """4 states: the probabilities are off by 2^-24, the weights by no more than 1e-5 of themselves."""
+    model, x = logpx.models.GaussianMixture.example()
+    q = {"default": None, "uniform": logpx.proposals.Uniform(), "prior": logpx.proposals.Prior()}[how]
+    single, double = (
+        logpx.estimate(model, x[0], proposal=q, n_samples=1 << 14, dtype=dtype) for dtype in ("float32", "float64")
+    )
+    assert single.log_marginal == pytest.approx(double.log_marginal, abs=2e-5 + 6 * double.std_error)
+
+
 def test_float32_of_a_kernel_that_declares_it_is_near_float64():
     """On the same points, which Sobol' has: its float32 noise is float64's rounded."""
     single, double = (
