@@ -1,0 +1,15 @@
+"""Peers: other ways to do what logpx does, timed beside it in one run.
+
+base       what a peer, a variant of it and a run are
+cases      what is computed, on which numbers, and the right answers
+worker     a peer's own process
+
+A new peer is one file here and one row in `REGISTRY`.
+"""
+
+from logpx_bench.peers.base import Peer, Run, Variant
+
+#: Peers by name, in the order of tables and figures.
+REGISTRY: dict[str, Peer] = {peer.name: peer for peer in ()}
+
+__all__ = ["REGISTRY", "Peer", "Run", "Variant"]
