@@ -8,8 +8,9 @@ A new peer is one file here and one row in `REGISTRY`.
 """
 
 from logpx_bench.peers.base import Peer, Run, Variant
+from logpx_bench.peers.numpy_ import NUMPY
 
 #: Peers by name, in the order of tables and figures.
-REGISTRY: dict[str, Peer] = {peer.name: peer for peer in ()}
+REGISTRY: dict[str, Peer] = {peer.name: peer for peer in (NUMPY,)}
 
 __all__ = ["REGISTRY", "Peer", "Run", "Variant"]
