@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from logpx_bench.peers.base import Variant
+from logpx_bench.peers.base import Run, Variant, in_threads
+from logpx_bench.peers.cases import Case
 
 jax.config.update("jax_enable_x64", True)
 
@@ -34,7 +35,7 @@ def compiled(function: Callable[..., Any], variant: Variant) -> Callable[..., An
     """`jax.jit`, with vectors of 512 bits where the variant asks for them; the function itself where it is eager."""
     if variant.get("mode") == "eager":
         return function
-    wide = {"xla_cpu_prefer_vector_width": 512} if variant.get("vectors") == 512 else None
+    wide = {"xla_cpu_prefer_vector_width": 512} if variant.get("vectors") == "512-bit vectors" else None
     return jax.jit(function, compiler_options=wide)
 
 
@@ -62,10 +63,9 @@ def sine_cosine(turns: Any) -> tuple[Any, Any]:
 def uniform_pairs(key: Any, shape: tuple[int, ...], dtype: str) -> tuple[Any, Any]:
     """Two arrays of uniform numbers, the first above 0: of 53 bits each, or in float32 the halves of one word."""
     if dtype == "float64":
-        first, second = (jax.random.bits(each, shape, jnp.uint64) for each in jax.random.split(key))
-        scale = 2.0**-53
-        numbers = [(word >> np.uint64(11)).astype(jnp.int64).astype(jnp.float64) * scale for word in (first, second)]
-        return numbers[0] + scale / 2, numbers[1]
+        words = jax.random.bits(key, (2, *shape), jnp.uint64)
+        numbers = (words >> np.uint64(11)).astype(jnp.int64).astype(jnp.float64) * 2.0**-53
+        return numbers[0] + 2.0**-54, numbers[1]
     word = jax.random.bits(key, shape, jnp.uint64)
     high, low = (word >> np.uint64(32)).astype(jnp.uint32), word.astype(jnp.uint32)
     fine = np.float32(2**-32)
@@ -188,3 +188,112 @@ def running(step: Callable[[Any], Any], items: Any, dtype: str, lanes: int) -> A
     high = high.astype(jnp.float64)
     top = high.max()
     return top + jnp.log((total.astype(jnp.float64) * jnp.exp(high - top)).sum())
+
+
+# -- runs ---------------------------------------------------------------------------------------------------------
+
+
+def each_piece(case: Case, threads: int, call: Callable[[], Any]) -> Run:
+    """The same piece by as many calls as a run has pieces, shared among the threads; the last result."""
+
+    def share(_: int) -> Any:
+        for _ in range(max(1, case.n_pieces // threads)):
+            result = call().block_until_ready()
+        return result
+
+    go = in_threads(share, threads, threads)
+    return Run(lambda seed: go()[-1], max(1, case.n_pieces // threads) * threads * case.size)
+
+
+def stream(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
+    """Numbers delivered in buffers of a chunk."""
+    n_chunks = max(1, case.n // variant["chunk"] // threads)
+
+    def fill(key: Any) -> Any:
+        if case.kind == "uniforms":
+            return jax.random.uniform(key, (variant["chunk"],), dtype)
+        return jnp.stack(normals(key, (2, variant["chunk"] // 2), 0, dtype, variant["normals"]))
+
+    def whole(seed: Any, piece: Any) -> Any:
+        key = jax.random.fold_in(jax.random.key(seed, impl=variant["generator"]), piece)
+        if n_chunks == 1:
+            return fill(key)
+        keys = jax.random.split(key, n_chunks)
+        return lax.fori_loop(1, n_chunks, lambda i, _: fill(keys[i]), fill(keys[0]))
+
+    share = compiled(whole, variant)
+    go_seed = [0]
+    go = in_threads(lambda piece: share(go_seed[0], piece).block_until_ready(), threads, threads)
+
+    def call(seed: int) -> Any:
+        go_seed[0] = seed
+        return go()[-1]
+
+    return Run(call, n_chunks * variant["chunk"] * threads)
+
+
+def elementwise(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
+    """exp of an array."""
+    x = jnp.asarray(case.data["x"], dtype)
+    exp = compiled(jnp.exp, variant)
+    return each_piece(case, threads, lambda: exp(x))
+
+
+def logsumexp(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
+    """Log-sum-exp of an array; of a large one, each thread takes a part."""
+    parts = threads if case.n_pieces == 1 else 1
+    x = jnp.asarray(case.data["x"], dtype).reshape(parts, -1)
+    reduce = compiled(jax.nn.logsumexp if variant["sum"] == "library" else _lanes(x[0], variant), variant)
+    pieces = [part.block_until_ready() for part in x]
+    if parts == 1 and case.n_pieces > 1:
+        run = each_piece(case, threads, lambda: reduce(pieces[0]))
+        return Run(lambda seed: float(run.call(seed)), run.n)
+    go = in_threads(lambda piece: float(reduce(pieces[piece])), parts, threads)
+    return Run(lambda seed: float(np.logaddexp.reduce(go())), case.size)
+
+
+def _lanes(x: Any, variant: Variant) -> Callable[[Any], Any]:
+    rows = min(variant["chunk"], x.size) // LANES
+    return lambda part: running(lambda chunk: chunk, part.reshape(-1, rows, LANES), part.dtype, LANES)
+
+
+def log_joint(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
+    """Log joint of latents that are there already."""
+    data, soa = case.arrays(dtype), variant["layout"] == "soa"
+    z = jnp.asarray(data["z"].T.copy() if soa else data["z"])
+    terms = mixture_terms(data) if case.model == "mixture" else linear_terms(data, 0, variant["form"] == "reduced")
+
+    def every(z: Any) -> Any:
+        if case.model == "mixture":
+            return log_joint_mixture(terms, z, 0 if soa else -1)
+        if not soa:
+            return log_joint_rows(terms, z)
+        unrolled = variant["products"] == "unrolled"
+        return log_joint_linear(terms, list(z) if unrolled else [z], unrolled)
+
+    call = compiled(every, variant)
+    return each_piece(case, threads, lambda: call(z))
+
+
+def chain(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
+    """The whole chain: chunks in one compiled program, one program a thread."""
+    weigh = log_weights(case.arrays(dtype), dtype, variant)
+    n_chunks = max(1, case.n // variant["chunk"] // threads)
+    n = n_chunks * variant["chunk"] * threads
+
+    def whole(seed: Any, piece: Any, row: Any) -> Any:
+        key = jax.random.fold_in(jax.random.key(seed, impl=variant["generator"]), piece)
+        if variant["chunk"] == case.n:
+            return jax.nn.logsumexp(weigh(key, row, (case.n,)))
+        shape = (variant["chunk"] // LANES, LANES)
+        return running(lambda each: weigh(each, row, shape), jax.random.split(key, n_chunks), dtype, LANES)
+
+    share = compiled(whole, variant)
+    asked = [0, 0]
+    go = in_threads(lambda piece: float(share(asked[0], piece, asked[1])), threads, threads)
+
+    def call(seed: int) -> float:
+        asked[:] = seed, case.row(seed)
+        return float(np.logaddexp.reduce(go())) - math.log(n)
+
+    return Run(call, n)
