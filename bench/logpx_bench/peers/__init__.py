@@ -2,6 +2,7 @@
 
 base       what a peer, a variant of it and a run are
 cases      what is computed, on which numbers, and the right answers
+ours       logpx itself; then a file a peer (`arrays` is what the NumPy family shares)
 worker     a peer's own process
 
 A new peer is one file here and one row in `REGISTRY`.
@@ -9,8 +10,10 @@ A new peer is one file here and one row in `REGISTRY`.
 
 from logpx_bench.peers.base import Peer, Run, Variant
 from logpx_bench.peers.numpy_ import NUMPY
+from logpx_bench.peers.ours import OURS
+from logpx_bench.peers.scipy_ import SCIPY
 
-#: Peers by name, in the order of tables and figures.
-REGISTRY: dict[str, Peer] = {peer.name: peer for peer in (NUMPY,)}
+#: Peers by name, ours first, in the order of tables and figures.
+REGISTRY: dict[str, Peer] = {peer.name: peer for peer in (OURS, NUMPY, SCIPY)}
 
 __all__ = ["REGISTRY", "Peer", "Run", "Variant"]
