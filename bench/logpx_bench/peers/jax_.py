@@ -32,7 +32,8 @@ def starred(centre: dict[str, Any], **other: tuple[Any, ...]) -> list[Variant]:
     return [Variant.of(**options) for options in (centre, *rays)]
 
 
-def _unique(found: list[Variant]) -> list[Variant]:
+def unique(found: list[Variant]) -> list[Variant]:
+    """Without repetitions."""
     return list(dict.fromkeys(found))
 
 
@@ -40,16 +41,16 @@ def _streams(case: Case) -> list[Variant]:
     first = Variant.of(True, generator="threefry2x32", normals="library", mode="compiled", threads="XLA", chunk=case.n)
     eager = Variant.of(generator="threefry2x32", normals="library", mode="eager", threads="XLA", chunk=case.n)
     ways = NORMALS if case.kind == "normals" else ("library",)
-    best = dict(normals=ways[-1], mode="compiled", threads="pool", chunk=2**13, vectors=WIDE)
+    best: dict[str, Any] = {"normals": ways[-1], "mode": "compiled", "threads": "pool", "chunk": 2**14, "vectors": WIDE}
     found = [Variant.of(**best, generator=each) for each in GENERATORS]
     found += starred(
         best | {"generator": GENERATORS[0]},
         normals=ways,
         threads=("XLA",),
         vectors=(NARROW,),
-        chunk=(2**11, 2**16, 2**20),
+        chunk=(2**12, 2**13, 2**16, 2**20),
     )
-    return _unique([first, eager, *found, Variant.of(**best | {"normals": "library"}, generator="unsafe_rbg")])
+    return unique([first, eager, *found, Variant.of(**best | {"normals": "library"}, generator="unsafe_rbg")])
 
 
 def _exp(case: Case) -> list[Variant]:
@@ -60,42 +61,51 @@ def _exp(case: Case) -> list[Variant]:
 
 def _logsumexp(case: Case) -> list[Variant]:
     first = [Variant.of(mode == "compiled", mode=mode, threads="XLA", sum="library") for mode in ("eager", "compiled")]
-    centre = dict(mode="compiled", threads="pool", sum="lanes", chunk=2**14, vectors=WIDE)
+    centre: dict[str, Any] = {"mode": "compiled", "threads": "pool", "sum": "lanes", "chunk": 2**14, "vectors": WIDE}
     return first + starred(centre, sum=("library",), threads=("XLA",), vectors=(NARROW,), chunk=(2**12, 2**16))
 
 
-def _log_joint(case: Case) -> list[Variant]:
-    plain = dict(layout="aos", form="direct", products="matrix")
-    first = [Variant.of(mode == "compiled", mode=mode, threads="XLA", **plain) for mode in ("eager", "compiled")]
-    centre = dict(mode="compiled", threads="pool", layout="soa", form="direct", products="matrix", vectors=WIDE)
-    other: dict[str, tuple[Any, ...]] = dict(layout=("aos",), threads=("XLA",), vectors=(NARROW,))
+def _forms(case: Case) -> list[dict[str, Any]]:
+    """Layouts and algebra, the likeliest first. XLA takes too much memory to write out 64 × 16 products."""
+    ways = [("soa", "direct", "matrix"), ("aos", "direct", "matrix")]
     if case.model == "linear":
-        centre |= {"form": "reduced", "products": "unrolled"}
-        other = {"form": ("direct",), "products": ("matrix",)} | other
-        del other["layout"]
-    found = starred(centre, **other)
-    return found[:1] + first + found[1:] + [Variant.of(**centre | {"layout": "aos", "products": "matrix"})]
+        written_out = [("soa", "direct", "unrolled")] * (case.data["W"].size < 100)
+        reduced = [("soa", "reduced", "unrolled"), ("soa", "reduced", "matrix"), ("aos", "reduced", "matrix")]
+        ways = [*reduced, *written_out, *ways]
+    return [dict(zip(("layout", "form", "products"), way, strict=True)) for way in ways]
+
+
+def _log_joint(case: Case) -> list[Variant]:
+    plain: dict[str, Any] = {"layout": "aos", "form": "direct", "products": "matrix"}
+    first = [Variant.of(mode == "compiled", mode=mode, threads="XLA", **plain) for mode in ("eager", "compiled")]
+    centre: dict[str, Any] = {"mode": "compiled", "threads": "pool", "vectors": WIDE} | _forms(case)[0]
+    found = starred(centre, threads=("XLA",), vectors=(NARROW,))
+    return unique([*first, *found, *(Variant.of(**centre | form) for form in _forms(case))])
 
 
 def _chain(case: Case) -> list[Variant]:
-    plain = dict(layout="aos", form="direct", products="matrix", normals="library", generator="threefry2x32")
+    plain: dict[str, Any] = {
+        "layout": "aos",
+        "form": "direct",
+        "products": "matrix",
+        "normals": "library",
+        "generator": "threefry2x32",
+    }
     first = [
-        Variant.of(mode == "compiled", mode=mode, threads="XLA", chunk=case.n, **plain) for mode in ("eager", "compiled")
+        Variant.of(mode == "compiled", mode=mode, threads="XLA", chunk=case.n, **plain)
+        for mode in ("eager", "compiled")
     ]
-    small = case.data["proposal_scale"].size == 2
-    steps = (2**11, 2**13, 2**14, 2**16) if small else (2**10, 2**11, 2**12, 2**13)
-    centre = dict(layout="soa", form="direct", products="matrix", normals=OWN, generator="threefry2x32")
-    centre |= dict(mode="compiled", threads="pool", chunk=steps[1], vectors=WIDE)
-    other: dict[str, tuple[Any, ...]] = dict(normals=NORMALS, generator=GENERATORS, chunk=steps, threads=("XLA",), vectors=(NARROW,))
-    if case.model == "linear":
-        centre |= {"form": "reduced", "products": "unrolled"}
-        other |= {"form": ("direct",), "products": ("matrix",)}
-    found = starred(centre, **other)
-    rows = centre | {"layout": "aos", "products": "matrix"}
-    crossed = [rows | {"normals": ways} for ways in NORMALS]
+    few = case.data["proposal_scale"].size == 2
+    steps = (2**14, 2**11, 2**13, 2**16) if few else (2**12, 2**10, 2**13, 2**14)
+    forms = _forms(case)
+    centre = forms[0] | {"normals": OWN, "generator": "threefry2x32", "mode": "compiled", "threads": "pool"}
+    centre |= {"chunk": steps[0], "vectors": WIDE}
+    found = starred(centre, normals=NORMALS, generator=GENERATORS, chunk=steps, threads=("XLA",), vectors=(NARROW,))
+    crossed = [centre | form for form in forms]
+    crossed += [centre | form | {"normals": ways} for form in forms if form["layout"] == "aos" for ways in NORMALS[:2]]
     crossed += [centre | {"normals": ways, "generator": "unsafe_rbg"} for ways in NORMALS[:2]]
     crossed += [centre | {"normals": "library", "threads": "XLA", "chunk": 2**16}]
-    return _unique([*first, *found, *(Variant.of(**options) for options in crossed)])
+    return unique([*first, *found, *(Variant.of(**options) for options in crossed)])
 
 
 VARIANTS: dict[str, Callable[[Case], list[Variant]]] = {

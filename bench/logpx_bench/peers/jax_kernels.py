@@ -141,7 +141,8 @@ def log_joint_mixture(terms: tuple[Any, Any, Any], z: Any, axis: int) -> Any:
 
 def log_weights(data: dict[str, Any], dtype: str, variant: Variant) -> Callable[[Any, Any, tuple[int, ...]], Any]:
     """A function (key, row, shape) → log weights of that shape, from fresh latents."""
-    soa, reduced, unrolled = (variant[k] == v for k, v in (("layout", "soa"), ("form", "reduced"), ("products", "unrolled")))
+    soa, reduced = variant["layout"] == "soa", variant["form"] == "reduced"
+    unrolled = variant["products"] == "unrolled"
     d, mixture = len(data["proposal_scale"]), "log_pi" in data
     axis = 0 if soa else -1
     means, scale = jnp.asarray(data["proposal_mean"]), data["proposal_scale"]
@@ -154,7 +155,9 @@ def log_weights(data: dict[str, Any], dtype: str, variant: Variant) -> Callable[
         if unrolled:
             eps = [part[j] for part in parts for j in range(part.shape[0])]
             z = [mean[j] + scale[j] * eps[j] for j in range(d)]
-            return log_joint_linear(linear_terms(data, row, reduced), z, True) - (data["log_q_constant"] - 0.5 * squares(eps))
+            return log_joint_linear(linear_terms(data, row, reduced), z, True) - (
+                data["log_q_constant"] - 0.5 * squares(eps)
+            )
         eps = jnp.concatenate(parts, axis) if len(parts) > 1 else parts[0]
         over = (slice(None), *[None] * len(shape)) if soa else ...
         z = mean[over] + scale[over] * eps
@@ -206,13 +209,13 @@ def each_piece(case: Case, threads: int, call: Callable[[], Any]) -> Run:
 
 
 def stream(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
-    """Numbers delivered in buffers of a chunk."""
+    """Numbers delivered in buffers of a chunk, or of half a chunk where they come in pairs."""
     n_chunks = max(1, case.n // variant["chunk"] // threads)
 
     def fill(key: Any) -> Any:
         if case.kind == "uniforms":
-            return jax.random.uniform(key, (variant["chunk"],), dtype)
-        return jnp.stack(normals(key, (2, variant["chunk"] // 2), 0, dtype, variant["normals"]))
+            return (jax.random.uniform(key, (variant["chunk"],), dtype),)
+        return tuple(lax.optimization_barrier(normals(key, (variant["chunk"],), 0, dtype, variant["normals"])))
 
     def whole(seed: Any, piece: Any) -> Any:
         key = jax.random.fold_in(jax.random.key(seed, impl=variant["generator"]), piece)
@@ -222,11 +225,11 @@ def stream(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
         return lax.fori_loop(1, n_chunks, lambda i, _: fill(keys[i]), fill(keys[0]))
 
     share = compiled(whole, variant)
-    go_seed = [0]
-    go = in_threads(lambda piece: share(go_seed[0], piece).block_until_ready(), threads, threads)
+    asked = [0]
+    go = in_threads(lambda piece: jax.block_until_ready(share(asked[0], piece)), threads, threads)
 
     def call(seed: int) -> Any:
-        go_seed[0] = seed
+        asked[0] = seed
         return go()[-1]
 
     return Run(call, n_chunks * variant["chunk"] * threads)
@@ -276,8 +279,12 @@ def log_joint(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
 
 
 def chain(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
-    """The whole chain: chunks in one compiled program, one program a thread."""
-    weigh = log_weights(case.arrays(dtype), dtype, variant)
+    """The whole chain."""
+    return chunked(case, dtype, threads, variant, log_weights(case.arrays(dtype), dtype, variant))
+
+
+def chunked(case: Case, dtype: str, threads: int, variant: Variant, weigh: Callable[[Any, Any, Any], Any]) -> Run:
+    """A chain of log weights from `weigh`(key, row, shape): chunks in one compiled program, one program a thread."""
     n_chunks = max(1, case.n // variant["chunk"] // threads)
     n = n_chunks * variant["chunk"] * threads
 
@@ -290,7 +297,7 @@ def chain(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
 
     share = compiled(whole, variant)
     asked = [0, 0]
-    go = in_threads(lambda piece: float(share(asked[0], piece, asked[1])), threads, threads)
+    go = in_threads(lambda piece: float(share(asked[0], piece, np.int32(asked[1]))), threads, threads)
 
     def call(seed: int) -> float:
         asked[:] = seed, case.row(seed)
