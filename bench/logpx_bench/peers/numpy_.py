@@ -104,7 +104,11 @@ def _logsumexp(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
     x, n = case.arrays(dtype)["x"], variant["chunk"]
     buffers = [np.empty(n, dtype) for _ in range(threads)]
     many = case.n_pieces > 1
-    bounds = [(0, x.size)] * threads if many else [(x.size * i // threads, x.size * (i + 1) // threads) for i in range(threads)]
+    bounds = (
+        [(0, x.size)] * threads
+        if many
+        else [(x.size * i // threads, x.size * (i + 1) // threads) for i in range(threads)]
+    )
 
     def once(number: int) -> arrays.Pair:
         buffer, pairs = buffers[number], []

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from logpx_bench.peers import arrays
 from logpx_bench.peers.base import Peer, Run, Variant, in_threads
 from logpx_bench.peers.cases import Case
 

@@ -3,7 +3,7 @@
     {"do": "describe"}                                   → {"versions": {…}} or {"absent": reason}
     {"do": "variants", "case", "dtype"}                  → {"variants": [{"options", "as_written"}, …]}
     {"do": "prepare", "case", "dtype", "variant", "slot"} → {"seconds": compile and warm-up, "n": elements a run}
-    {"do": "run", "slot", "seed", "seconds": budget}      → {"seconds": [of each call], "n", "value", "error", "allowed"}
+    {"do": "run", "slot", "seed", "seconds": budget}      → {"seconds": [each call], "n", "value", "error", "allowed"}
     {"do": "drop", "slot"}                                → {}
     {"do": "close"}                                       → the process ends
 
@@ -11,19 +11,25 @@ Several variants may be prepared at a time, each in a slot of its own. A run cal
 seed + 1, … until the budget is spent, once at least; the clock is around the call alone, and the last result is held
 against the right answer outside of it. What goes wrong comes back as {"failed": message} and the process goes on.
 
-A process of its own keeps thread pools apart. It may use T cores: pinned to T of those it was given, before any library
-is imported, and told so by every library's own variable (set by the parent, see `environment`); pools sleep and do not
-spin between runs, so that an idle worker leaves the cores to the one that is timed.
+A process of its own keeps thread pools apart. It may use T cores: it is pinned to T of those that it was given, and told
+so by every library's own variable (set by the parent, see `environment`); pools sleep and do not spin between runs, so
+that an idle worker leaves the cores to the one that is timed. PEER is a name of `REGISTRY`, or module:attribute.
 """
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from logpx_bench.peers import REGISTRY
+from logpx_bench.peers.base import Peer, Run, Variant
+from logpx_bench.peers.cases import CASES, Case
 
 #: Variables that tell a library how many threads it may use.
 THREAD_VARIABLES = (
@@ -42,32 +48,40 @@ def environment(threads: int, base: Mapping[str, str]) -> dict[str, str]:
 
 
 def pin(threads: int) -> None:
-    """Keep this process to the first `threads` of its cores, where the system can."""
+    """Keep this process, every thread that it has by now, to the first `threads` of its cores, where the system can."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+        cores = sorted(os.sched_getaffinity(0))[:threads]
+        for task in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(task.name), cores)
+
+
+def find(name: str) -> Peer:
+    """A peer by its registry name, or one of your own as module:attribute."""
+    if ":" not in name:
+        return REGISTRY[name]
+    module, _, attribute = name.partition(":")
+    peer: Peer = getattr(importlib.import_module(module), attribute)
+    return peer
 
 
 class Worker:
     """Answers requests for one peer."""
 
     def __init__(self, name: str, threads: int) -> None:
-        from logpx_bench.peers import REGISTRY
-
-        self.peer, self.threads, self.slots = REGISTRY[name], threads, {}  # type: ignore[var-annotated] # slot → tuple
+        self.peer, self.threads = find(name), threads
+        self.slots: dict[str, tuple[Case, str, Run]] = {}
 
     def describe(self) -> dict[str, Any]:
+        """Versions, or why it is absent."""
         reason = self.peer.available()
         return {"versions": self.peer.versions()} if reason is None else {"absent": reason}
 
     def variants(self, case: str, dtype: str) -> dict[str, Any]:
-        from logpx_bench.peers.cases import CASES
-
+        """What it can do of a case."""
         return {"variants": [one.to_dict() for one in self.peer.variants(CASES[case], dtype)]}
 
     def prepare(self, case: str, dtype: str, variant: Mapping[str, Any], slot: str) -> dict[str, Any]:
-        from logpx_bench.peers.base import Variant
-        from logpx_bench.peers.cases import CASES
-
+        """Build a variant, call it once, and keep it in a slot."""
         start = time.perf_counter()
         run = self.peer.build(CASES[case], dtype, self.threads, Variant.from_dict(variant))
         run.call(0)
@@ -75,6 +89,7 @@ class Worker:
         return {"seconds": time.perf_counter() - start, "n": run.n}
 
     def run(self, slot: str, seed: int, seconds: float) -> dict[str, Any]:
+        """Time it, then hold its last result against the right answer."""
         case, dtype, run = self.slots[slot]
         spent: list[float] = []
         while not spent or sum(spent) < seconds:
@@ -86,7 +101,10 @@ class Worker:
         return {"seconds": spent, "n": run.n, **verdict._asdict()}
 
     def drop(self, slot: str) -> dict[str, Any]:
-        self.slots.pop(slot, None)
+        """Empty a slot; the case's data go with its last one."""
+        dropped = self.slots.pop(slot, None)
+        if dropped is not None and all(case is not dropped[0] for case, _, _ in self.slots.values()):
+            dropped[0].forget()
         return {}
 
 
