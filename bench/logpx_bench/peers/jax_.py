@@ -50,7 +50,7 @@ def _streams(case: Case) -> list[Variant]:
         vectors=(NARROW,),
         chunk=(2**12, 2**13, 2**16, 2**20),
     )
-    return unique([first, eager, *found, Variant.of(**best | {"normals": "library"}, generator="unsafe_rbg")])
+    return unique([first, *found, Variant.of(**best | {"normals": "library"}, generator="unsafe_rbg"), eager])
 
 
 def _exp(case: Case) -> list[Variant]:
@@ -76,36 +76,27 @@ def _forms(case: Case) -> list[dict[str, Any]]:
 
 
 def _log_joint(case: Case) -> list[Variant]:
-    plain: dict[str, Any] = {"layout": "aos", "form": "direct", "products": "matrix"}
-    first = [Variant.of(mode == "compiled", mode=mode, threads="XLA", **plain) for mode in ("eager", "compiled")]
-    centre: dict[str, Any] = {"mode": "compiled", "threads": "pool", "vectors": WIDE} | _forms(case)[0]
+    forms, modes = _forms(case), ("compiled", "eager")
+    first, eager = (Variant.of(mode == "compiled", mode=mode, threads="XLA", **forms[-1]) for mode in modes)
+    centre: dict[str, Any] = {"mode": "compiled", "threads": "pool", "vectors": WIDE} | forms[0]
     found = starred(centre, threads=("XLA",), vectors=(NARROW,))
-    return unique([*first, *found, *(Variant.of(**centre | form) for form in _forms(case))])
+    return unique([first, *found, *(Variant.of(**centre | form) for form in forms), eager])
 
 
 def _chain(case: Case) -> list[Variant]:
-    plain: dict[str, Any] = {
-        "layout": "aos",
-        "form": "direct",
-        "products": "matrix",
-        "normals": "library",
-        "generator": "threefry2x32",
-    }
-    first = [
-        Variant.of(mode == "compiled", mode=mode, threads="XLA", chunk=case.n, **plain)
-        for mode in ("eager", "compiled")
-    ]
-    few = case.data["proposal_scale"].size == 2
-    steps = (2**14, 2**11, 2**13, 2**16) if few else (2**12, 2**10, 2**13, 2**14)
     forms = _forms(case)
-    centre = forms[0] | {"normals": OWN, "generator": "threefry2x32", "mode": "compiled", "threads": "pool"}
+    plain = forms[-1] | {"normals": "library", "generator": GENERATORS[0], "threads": "XLA", "chunk": case.n}
+    first, eager = (Variant.of(mode == "compiled", mode=mode, **plain) for mode in ("compiled", "eager"))
+    few = case.data["proposal_scale"].size == 2
+    steps = (2**14, 2**16, 2**13) if few else (2**12, 2**13, 2**10)
+    centre = forms[0] | {"normals": OWN, "generator": GENERATORS[0], "mode": "compiled", "threads": "pool"}
     centre |= {"chunk": steps[0], "vectors": WIDE}
-    found = starred(centre, normals=NORMALS, generator=GENERATORS, chunk=steps, threads=("XLA",), vectors=(NARROW,))
+    found = starred(centre, chunk=steps, normals=NORMALS, generator=GENERATORS, vectors=(NARROW,), threads=("XLA",))
     crossed = [centre | form for form in forms]
-    crossed += [centre | form | {"normals": ways} for form in forms if form["layout"] == "aos" for ways in NORMALS[:2]]
-    crossed += [centre | {"normals": ways, "generator": "unsafe_rbg"} for ways in NORMALS[:2]]
+    crossed += [centre | forms[-1] | {"normals": ways} for ways in NORMALS[:2]]
+    crossed += [centre | {"normals": "library", "generator": "unsafe_rbg"}]
     crossed += [centre | {"normals": "library", "threads": "XLA", "chunk": 2**16}]
-    return unique([*first, *found, *(Variant.of(**options) for options in crossed)])
+    return unique([first, *found, *(Variant.of(**options) for options in crossed), eager])
 
 
 VARIANTS: dict[str, Callable[[Case], list[Variant]]] = {

@@ -85,11 +85,12 @@ def _chain(case: Case) -> list[Variant]:
     few = case.data["proposal_scale"].size == 2
     steps = (2**17, 2**15, 2**16) if few else (2**14, 2**12)
     centre: dict[str, Any] = {"mode": "compiled", "threads": "pool", "chunk": steps[0]}
-    found = [centre | forms[0] | {"normals": how} for how in NORMALS]
-    found += [centre | forms[0] | {"normals": how, "chunk": chunk} for how in NORMALS[::2] for chunk in steps[1:]]
     middle = centre | {"chunk": steps[1]}
-    found += [middle | form | {"normals": how} for form in forms[1:] for how in (NORMALS[0], NORMALS[2])]
+    found = [centre | forms[0] | {"normals": how} for how in NORMALS[::2]]
+    found += [middle | form | {"normals": how} for form in forms[1:] for how in NORMALS[::2]]
     found += [middle | form | {"normals": NORMALS[2], "mode": "eager"} for form in (forms[-2], forms[-1])]
+    found += [centre | forms[0] | {"normals": how, "chunk": chunk} for how in NORMALS[::2] for chunk in steps[1:]]
+    found += [centre | forms[0] | {"normals": NORMALS[1]}]
     found += [centre | forms[0] | {"normals": NORMALS[0], "threads": "torch", "chunk": case.n}]
     return [Variant.of(True, **plain), *(Variant.of(**options) for options in found)]
 
