@@ -7,6 +7,7 @@ neither on this one; logpx runs on this one.
 
 import atexit
 import contextlib
+import functools
 import json
 import os
 import queue
@@ -164,11 +165,17 @@ def pool(threads: int) -> Pool:
         _POOLS.pop(other).close()
     if threads not in _POOLS:
         if not _POOLS:
-            atexit.register(lambda: [one.close() for one in _POOLS.values()])
+            atexit.register(_close_all)
         _POOLS[threads] = Pool(threads)
     return _POOLS[threads]
 
 
+def _close_all() -> None:
+    for one in _POOLS.values():
+        one.close()
+
+
+@functools.cache
 def installed(name: str, python: str | None = None) -> dict[str, str]:
     """Versions of a peer's packages in the Python that it would run on; a package that is not there is left out."""
     program = (
