@@ -170,12 +170,15 @@ def stream_seed(*parts: Any) -> int:
 
 @functools.cache
 def harness_hash() -> str:
-    """Sixteen hex digits over the source of what decides a cell's content: data, models, estimators, kinds, peers."""
+    """Sixteen hex digits over the source of what decides a cell's content: data, models, estimators, kinds."""
     here = Path(__file__).parent
+    return hash_of([*sorted(here.glob("*.py")), here.parent / "data.py", here.parent / "estimators.py"])
+
+
+def hash_of(paths: list[Path]) -> str:
+    """Sixteen hex digits over the names and contents of files."""
     digest = hashlib.sha256()
-    folders = (here, here.parent / "peers")
-    paths = [path for folder in folders for path in sorted((*folder.glob("*.py"), *folder.glob("*.c")))]
-    for path in (*paths, here.parent / "data.py", here.parent / "estimators.py"):
+    for path in paths:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 

@@ -17,13 +17,15 @@ number is in `estimator_options`, under "peers" for each of them by name:
     tried                    every variant of the sweep: words, as_written, ns, prepare_seconds, note
 """
 
+import functools
 import itertools
 import statistics
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from logpx_bench import ledger
-from logpx_bench.experiments.base import Cell, Kind, Record
+from logpx_bench import ledger, peers
+from logpx_bench.experiments.base import Cell, Kind, Record, hash_of
 from logpx_bench.options import Names, Option
 from logpx_bench.peers import OURS, REGISTRY
 from logpx_bench.peers.base import DTYPES
@@ -35,7 +37,7 @@ from logpx_bench.peers.sweep import Swept, sweep
 if TYPE_CHECKING:
     from logpx_bench.suite import Experiment
 
-SETTINGS = {
+SETTINGS: dict[str, Option | Names] = {
     "cases": Names(lambda: CASES, "case", "what is computed"),
     "dtypes": Names(lambda: DTYPES, "dtype", "precisions"),
     "peers": Names(lambda: [name for name in REGISTRY if name != OURS.name], "peer", "who takes part beside logpx"),
@@ -151,8 +153,15 @@ def _record(
 
 
 def facts(cell: Cell) -> dict[str, Any]:
-    """Versions of the peers' packages: a race without a peer is not the race with it."""
-    return {name: installed(name) for name in cell.settings["peers"]}
+    """The peers' source, and the versions of their packages: a race without a peer is not the race with it."""
+    return {"source": peers_hash(), "versions": {name: installed(name) for name in cell.settings["peers"]}}
+
+
+@functools.cache
+def peers_hash() -> str:
+    """Sixteen hex digits over the source of the peers."""
+    folder = Path(peers.__file__).parent
+    return hash_of(sorted((*folder.glob("*.py"), *folder.glob("*.c"))))
 
 
 PEERS = Kind(

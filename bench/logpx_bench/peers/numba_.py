@@ -1,5 +1,8 @@
-"""Plain Numba: loops over `np.random` and `math.exp` under `njit`, what one writes before knowing better. At its best: a
-NumPy generator in place of `np.random`, sums in any order, samples innermost, and a share of the samples a thread."""
+"""Plain Numba: loops over `np.random` and `math.exp` under `njit`, what one writes before knowing better.
+
+At its best: a NumPy generator in place of `np.random`, sums in any order, samples innermost, and a share of the samples
+for each thread.
+"""
 
 import itertools
 import math

@@ -1,3 +1,4 @@
+# ruff: noqa: NPY002 (np.random is what Numba knows, and what is written first)
 """The loops of the plain Numba peer, as one would write them: `np.random` or a NumPy generator, `math.exp`.
 
 Factories, because a variant fixes the options that its functions are compiled with; compiled once a variant.

@@ -1,5 +1,8 @@
-"""numba-stats: its compiled log densities over NumPy's normals. As written: `norm.logpdf` called from Python, dimension by
-dimension. At its best: the same inside a compiled function of chunks, a share of them for each thread."""
+"""numba-stats: its compiled log densities over NumPy's normals.
+
+As written: `norm.logpdf` called from Python, dimension by dimension. At its best: the same inside a compiled function
+of chunks, a share of them for each thread.
+"""
 
 import math
 from typing import Any

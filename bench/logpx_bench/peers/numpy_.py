@@ -104,7 +104,7 @@ def _logsumexp(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
     x, n = case.arrays(dtype)["x"], variant["chunk"]
     buffers = [np.empty(n, dtype) for _ in range(threads)]
     many = case.n_pieces > 1
-    bounds = (
+    bounds: list[tuple[int, int]] = (
         [(0, x.size)] * threads
         if many
         else [(x.size * i // threads, x.size * (i + 1) // threads) for i in range(threads)]
@@ -112,7 +112,8 @@ def _logsumexp(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
 
     def once(number: int) -> arrays.Pair:
         buffer, pairs = buffers[number], []
-        for at in range(*bounds[number], n):
+        begin, end = bounds[number]
+        for at in range(begin, end, n):
             high = x[at : at + n].max()
             np.subtract(x[at : at + n], high, out=buffer)
             np.exp(buffer, out=buffer)
@@ -176,7 +177,7 @@ def _written_chain(case: Case, dtype: str) -> Run:
 
     def call(seed: int) -> float:
         row = case.row(seed)
-        eps = np.random.default_rng(seed).standard_normal((case.n, d), dtype=dtype)
+        eps = np.random.default_rng(seed).standard_normal((case.n, d), dtype=np.dtype(dtype))
         z = data["proposal_mean"][row] + data["proposal_scale"] * eps
         logs = log_joint(data, row, z) - (data["log_q_constant"] - 0.5 * (eps**2).sum(axis=1))
         high = logs.max()

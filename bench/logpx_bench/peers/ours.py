@@ -1,6 +1,8 @@
-"""logpx itself. Chains go through the public `logpx.estimate`: full ladder, its readings and diagnostics, another row of x
-and another seed each time. Log-sum-exp is `logpx.logsumexp`. The kernels alone (uniforms, normals, exp, log joint) are
-the library's, called by the small drivers here as its engine calls them: in blocks of 1024 samples, by pointer.
+"""logpx itself.
+
+Chains go through the public `logpx.estimate`: full ladder, its readings and diagnostics, another row of x and another
+seed each time. Log-sum-exp is `logpx.logsumexp`. The kernels alone (uniforms, normals, exp, log joint) are the
+library's, called by the small drivers here as its engine calls them: in blocks of 1024 samples, by pointer.
 
 Streams are cut into chunks of 2^20 samples, the unit of threads: a run on T threads takes 2^20 T samples or more.
 """

@@ -1,5 +1,5 @@
-"""Workers seen from the parent: started, asked, timed out, and closed. A worker that dies or hangs becomes an error that
-says what it last said; the others go on.
+"""Workers seen from the parent: started, asked, timed out, and closed. A worker that dies or hangs becomes an error
+that says what it last said; the others go on.
 
 Peers run on the Python of `.venv-peers` (`make peers`), or on the one that LOGPX_PEERS_PYTHON names, or where there is
 neither on this one; logpx runs on this one.
@@ -50,7 +50,7 @@ class Remote:
 
     def __init__(self, name: str, threads: int, python: str | None = None) -> None:
         self.name, self.threads = name, threads
-        self._said = tempfile.TemporaryFile(mode="w+b")
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 # lives as long as the process
         self._process = subprocess.Popen(
             [python or interpreter(name), "-m", "logpx_bench.peers.worker", name, "--threads", str(threads)],
             stdin=subprocess.PIPE,
@@ -128,7 +128,7 @@ class Remote:
 
 
 class Pool:
-    """The workers of all peers at a number of threads, kept from case to case. Use it in a `with` block, or close it."""
+    """The workers of all peers at a number of threads, kept from case to case. Use it in a `with` block or close it."""
 
     def __init__(self, threads: int) -> None:
         self.threads, self._remotes = threads, dict[str, Remote]()

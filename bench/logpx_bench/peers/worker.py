@@ -11,9 +11,9 @@ Several variants may be prepared at a time, each in a slot of its own. A run cal
 seed + 1, … until the budget is spent, once at least; the clock is around the call alone, and the last result is held
 against the right answer outside of it. What goes wrong comes back as {"failed": message} and the process goes on.
 
-A process of its own keeps thread pools apart. It may use T cores: it is pinned to T of those that it was given, and told
-so by every library's own variable (set by the parent, see `environment`); pools sleep and do not spin between runs, so
-that an idle worker leaves the cores to the one that is timed. PEER is a name of `REGISTRY`, or module:attribute.
+A process of its own keeps thread pools apart. It may use T cores: it is pinned to T of those that it was given, and
+told so by every library's own variable (set by the parent, see `environment`). Pools sleep and do not spin between
+runs: an idle worker leaves the cores to the one that is timed. PEER is a name of `REGISTRY`, or module:attribute.
 """
 
 import argparse
