@@ -21,7 +21,7 @@ Array = NDArray[Any]
 #: log p(x_row, z) of a chunk, into out: f(row, z, out).
 LogJoint = Callable[[int, Array, Array], Any]
 
-GENERATORS = ("PCG64", "SFC64", "Philox", "MT19937")
+GENERATORS = ("SFC64", "PCG64", "Philox", "MT19937")
 
 
 class Pair(NamedTuple):

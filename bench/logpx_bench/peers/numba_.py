@@ -6,6 +6,7 @@ for each thread.
 
 import itertools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,35 +17,26 @@ from logpx_bench.peers.cases import Case
 
 
 def variants(case: Case, dtype: str) -> list[Variant]:
-    """As first written, and every combination of what could be better."""
+    """As first written, then every combination of what could be better, the likeliest first."""
     if case.kind == "uniforms":
-        return _all(("generator", ("np.random", "Generator")), ("chunk", (2**14,)))
+        return _listed({"generator": "np.random", "chunk": 2**14}, generator=("Generator",), chunk=(2**14,))
+    normals = ("Generator", "np.random", "box-muller")
     if case.kind == "normals":
-        return _all(("normals", ("np.random", "Generator", "box-muller")), ("chunk", (2**14,)))
+        return _listed({"normals": "np.random", "chunk": 2**14}, normals=normals, chunk=(2**14,))
     if case.kind in ("exp", "logsumexp"):
-        return _all(("fast", (False, True)))
-    forms = ("direct",) if case.model == "mixture" else ("direct", "reduced")
-    model = (("form", forms), ("layout", ("aos", "soa")), ("fast", (False, True)))
+        return _listed({"fast": False}, fast=(True,))
+    form = "direct" if case.model == "mixture" else "reduced"
+    written = {"form": "direct", "layout": "aos", "fast": False, "chunk": 2**10}
+    better: dict[str, tuple[Any, ...]] = {"form": (form,), "layout": ("soa", "aos"), "fast": (True,)}
     if case.kind == "log_joint":
-        return _all(*model, ("chunk", (2**8, 2**12)))
-    written = _all(
-        *model[1:2], ("normals", ("np.random",)), ("form", ("direct",)), ("chunk", (2**10,)), ("fast", (False,))
-    )
-    best = _all(
-        ("layout", ("aos", "soa")),
-        ("normals", ("np.random", "Generator", "box-muller")),
-        ("form", forms[-1:]),
-        ("chunk", (2**10,)),
-        ("fast", (True,)),
-    )
-    return [written[0]] + [Variant(one.options) for one in best]
+        return _listed(written, **better, chunk=(2**10, 2**8, 2**12))
+    return _listed(written | {"normals": "np.random"}, normals=normals, **better, chunk=(2**10, 2**8))
 
 
-def _all(*axes: tuple[str, tuple[Any, ...]]) -> list[Variant]:
-    """Every combination; the first is as written."""
-    names = [name for name, _ in axes]
-    found = [dict(zip(names, values, strict=True)) for values in itertools.product(*(values for _, values in axes))]
-    return [Variant.of(i == 0, **options) for i, options in enumerate(found)]
+def _listed(written: Mapping[str, Any], **axes: tuple[Any, ...]) -> list[Variant]:
+    """The one as written, and every combination of the others."""
+    combinations = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    return [Variant.of(True, **written)] + [Variant.of(**one) for one in combinations if one != written]
 
 
 def build(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
