@@ -1,4 +1,4 @@
-"""logpx beside its peers, in small: each one's likeliest variant against ours, in processes of their own; and the guard.
+"""logpx beside its peers, in small: each one's likeliest variant against ours, in its own process; and the guard.
 
 The whole race, every variant swept, is `logpx run peers`. Here each case has ours and one variant a peer, float64, one
 thread, five rounds in turn; `extra_info` carries nanoseconds an element by the worker's own clock and the ratio to

@@ -60,7 +60,8 @@ def build(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
 
 
 def _numbers(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
-    share, n = case.n // threads, variant["chunk"]
+    share = case.n // threads
+    n = min(variant["chunk"], share)
     buffers = [(np.empty(n, dtype), np.empty(n, dtype)) for _ in range(threads)]
     seeds = [0]
 

@@ -50,9 +50,10 @@ class Remote:
 
     def __init__(self, name: str, threads: int, python: str | None = None) -> None:
         self.name, self.threads = name, threads
+        python = python or interpreter(name)
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 # lives as long as the process
         self._process = subprocess.Popen(
-            [python or interpreter(name), "-m", "logpx_bench.peers.worker", name, "--threads", str(threads)],
+            [python, "-m", "logpx_bench.peers.worker", name, "--threads", str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -61,7 +62,8 @@ class Remote:
             env=environment(threads, os.environ),
         )
         self._answers: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
@@ -111,20 +113,26 @@ class Remote:
 
     def last_words(self) -> str:
         """The last line that it wrote to standard error."""
+        if self._said.closed:
+            return "it had been stopped"
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").strip().splitlines()
         return lines[-1].strip() if lines else "nothing was said"
 
     def close(self) -> None:
-        """End the process."""
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+        """End the process; a second time does nothing."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
         try:
             self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._listener.join(timeout=5)
+        self._process.stdout.close()
+        self._said.close()
 
 
 class Pool:
@@ -136,7 +144,9 @@ class Pool:
     def start(self, names: list[str]) -> None:
         """Start those that do not run, all at once: they import their libraries beside one another."""
         for name in names:
-            if name not in self._remotes or not self._remotes[name].alive:
+            if name in self._remotes and not self._remotes[name].alive:
+                self._remotes.pop(name).close()
+            if name not in self._remotes:
                 self._remotes[name] = Remote(name, self.threads)
 
     def __getitem__(self, name: str) -> Remote:
