@@ -1,8 +1,9 @@
 """The race: ours, every peer's best, and every peer as first written, in rounds.
 
 In a round each contestant takes a turn, in an order that turns from round to round; a time is compared with ours of
-the same round, so that a slow minute of the machine falls on both (`moments.ratio`). A contestant that fails, dies, or
-whose answer is off is out from there on.
+the same round, so that a slow minute of the machine falls on both (`moments.ratio`). A turn begins with a call that is
+not timed: another process had the cores, and threads that sleep and caches that are cold weigh most on those whose runs
+are short. A contestant that fails, dies, or whose answer is off is out from there on.
 """
 
 import math
@@ -32,7 +33,7 @@ class Contestant:
             self.ns.append(math.nan)
             return
         try:
-            self.ns.append(timed(self.remote, self.slot, seed, seconds))
+            self.ns.append(timed(self.remote, self.slot, seed, seconds, warm_up=True))
         except PeerError as error:
             self.note = str(error)
             self.ns.append(math.nan)

@@ -53,7 +53,7 @@ class Swept:
         return next((one.note for one in self.tried if one.note), "it does not do this case")
 
 
-def timed(remote: Remote, slot: str, seed: int, seconds: float) -> float:
+def timed(remote: Remote, slot: str, seed: int, seconds: float, warm_up: bool = False) -> float:
     """ns an element of one turn: the median of its calls.
 
     Raises
@@ -61,7 +61,7 @@ def timed(remote: Remote, slot: str, seed: int, seconds: float) -> float:
     PeerError
         It failed, or its answer is not right.
     """
-    answer = remote.ask("run", slot=slot, seed=seed, seconds=seconds)
+    answer = remote.ask("run", slot=slot, seed=seed, seconds=seconds, warm_up=warm_up)
     if not answer["error"] <= answer["allowed"]:
         raise PeerError(
             f"its answer {answer['value']:.6g} is off by {answer['error']:.3g}; allowed {answer['allowed']:.3g}"

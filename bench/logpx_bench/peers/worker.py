@@ -3,13 +3,13 @@
     {"do": "describe"}                                   → {"versions": {…}} or {"absent": reason}
     {"do": "variants", "case", "dtype"}                  → {"variants": [{"options", "as_written"}, …]}
     {"do": "prepare", "case", "dtype", "variant", "slot"} → {"seconds": compile and warm-up, "n": elements a run}
-    {"do": "run", "slot", "seed", "seconds": budget}      → {"seconds": [each call], "n", "value", "error", "allowed"}
+    {"do": "run", "slot", "seed", "seconds", "warm_up"}   → {"seconds": [each call], "n", "value", "error", "allowed"}
     {"do": "drop", "slot"}                                → {}
     {"do": "close"}                                       → the process ends
 
 Several variants may be prepared at a time, each in a slot of its own. A run calls the variant with the seeds seed,
-seed + 1, … until the budget is spent, once at least; the clock is around the call alone, and the last result is held
-against the right answer outside of it. What goes wrong comes back as {"failed": message} and the process goes on.
+seed + 1, … until the budget of seconds is spent, once at least (to warm up, once more before); the clock is around the
+call alone, and the last result is held against the right answer outside of it. What goes wrong comes back as {"failed": message} and the process goes on.
 
 A process of its own keeps thread pools apart. It may use T cores: it is pinned to T of those that it was given, and
 told so by every library's own variable (set by the parent, see `environment`). Pools sleep and do not spin between
@@ -88,9 +88,11 @@ class Worker:
         self.slots[slot] = (CASES[case], dtype, run)
         return {"seconds": time.perf_counter() - start, "n": run.n}
 
-    def run(self, slot: str, seed: int, seconds: float) -> dict[str, Any]:
+    def run(self, slot: str, seed: int, seconds: float, warm_up: bool = False) -> dict[str, Any]:
         """Time it, then hold its last result against the right answer."""
         case, dtype, run = self.slots[slot]
+        if warm_up:
+            run.call(seed)
         spent: list[float] = []
         while not spent or sum(spent) < seconds:
             start = time.perf_counter()
