@@ -9,7 +9,8 @@
 
 Several variants may be prepared at a time, each in a slot of its own. A run calls the variant with the seeds seed,
 seed + 1, … until the budget of seconds is spent, once at least (to warm up, once more before); the clock is around the
-call alone, and the last result is held against the right answer outside of it. What goes wrong comes back as {"failed": message} and the process goes on.
+call alone, and the last result is held against the right answer outside of it. What goes wrong comes back as {"failed":
+message} and the process goes on.
 
 A process of its own keeps thread pools apart. It may use T cores: it is pinned to T of those that it was given, and
 told so by every library's own variable (set by the parent, see `environment`). Pools sleep and do not spin between
