@@ -4,6 +4,9 @@
 # when pyproject.toml or its Python changes, or when the folder was moved (the stamp's name holds the path).
 
 VENV ?= .venv
+# What is installed with logpx: the tools, or in the environment of `make peers` the libraries that it is timed against.
+EXTRAS ?= dev
+PEERS_VENV := .venv-peers
 RESULTS := results
 STORE := $(RESULTS)/quick.sqlite
 REPORT := $(RESULTS)/report
@@ -16,7 +19,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help report article test bench lint format types contract install clean distclean
+.PHONY: help report article peers test bench lint format types contract install clean distclean
 
 help:  ## list the targets
 	@echo "logpx: make TARGET  (PYTHON=python3.12 chooses the Python, VENV=folder the environment)"
@@ -37,7 +40,7 @@ $(STAMP): pyproject.toml $(BIN)
 	@"$(BIN)" -m pip --version >/dev/null 2>&1 || "$(BIN)" -m ensurepip --upgrade >/dev/null 2>&1 || { \
 	  echo "$(VENV) is broken (it has no pip). Run 'make distclean' and try again." >&2; exit 1; }
 	@echo "Installing logpx and its tools into $(VENV) (some minutes the first time) ..."
-	@"$(BIN)" -m pip install --quiet --disable-pip-version-check -e '.[dev]' || { echo "pip could not install logpx," \
+	@"$(BIN)" -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]' || { echo "pip could not install logpx," \
 	  "see above. Is the network up and the disk not full? The same command again goes on where this one" \
 	  "stopped." >&2; exit 1; }
 	@rm -f "$(VENV)"/.installed-* && touch "$(STAMP)"
@@ -54,6 +57,10 @@ article: $(STAMP)  ## run the article suite and draw the committed report anew, 
 	@mkdir -p $(RESULTS)
 	@"$(LOGPX)" run article --store $(RESULTS)/article.sqlite
 	@"$(LOGPX)" report --store $(RESULTS)/article.sqlite --out reports
+
+peers: $(STAMP)  ## make .venv-peers with the libraries that logpx is timed against; then: logpx run peers
+	@"$(MAKE)" --no-print-directory install VENV=$(PEERS_VENV) EXTRAS=peers PYTHON="$(abspath $(BIN))"
+	@echo "The peers are in $(PEERS_VENV). Race them: $(LOGPX) run peers"
 
 test: $(STAMP)  ## run the tests and one untimed pass of every benchmark case
 	@"$(BIN)" -m pytest
@@ -79,5 +86,5 @@ clean:  ## remove what runs leave behind: results, build output, tool caches
 	@rm -rf $(RESULTS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	@find kernels bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean  ## clean, and remove the virtual environment
-	@if test -e "$(VENV)/pyvenv.cfg"; then rm -rf "$(VENV)"; fi
+distclean: clean  ## clean, and remove the virtual environments
+	@for folder in "$(VENV)" $(PEERS_VENV); do if test -e "$$folder/pyvenv.cfg"; then rm -rf "$$folder"; fi; done

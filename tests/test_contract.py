@@ -46,9 +46,10 @@ LAYERS = {
         ("options", "machine", "ledger", "moments"),
         ("store",),
         ("data", "estimators"),
+        ("peers",),
         ("experiments",),
         ("suite",),
-        ("runner", "summary", "doctor"),
+        ("runner", "summary", "races", "doctor"),
         ("figures",),
         ("page",),
         ("cli",),
@@ -60,6 +61,7 @@ LAYERS = {
 FORBIDDEN = {
     "logpx": {"logpx_bench", "matplotlib", "sqlite3", "typer", "pytest"},
     "logpx_bench.summary": {"logpx", "numba", "matplotlib"},
+    "logpx_bench.races": {"logpx", "numba", "matplotlib"},
     "logpx_bench.figures": {"logpx", "numba", "sqlite3"},
     "logpx_bench.page": {"logpx", "numba", "sqlite3"},
 }

@@ -1,10 +1,11 @@
-"""From the moments of L_k to errors: RMSE and its bootstrap, bias and spread; and the interval of a share.
+"""From the moments of L_k to errors: RMSE and its bootstrap, bias and spread; the interval of a share and of a ratio.
 
 With G groups of k weights in each of R replicates, replicate r holds the mean a_r and the centred sum of squares m_r
 of its G values of L_k. Its mean squared error is MSE_r = (a_r − exact)² + m_r/G, and RMSE = sqrt(mean of MSE_r).
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,3 +82,31 @@ def spread(
     total = float(np.sum(m2 + n_groups * (mean - np.average(mean, weights=n_groups)) ** 2))
     count = float(n_groups.sum())
     return centre, error, math.sqrt(total / (count - 1)) if count > 1 else math.nan
+
+
+class Ratio(NamedTuple):
+    """The median of ratios pair by pair, their quartiles, and a 95 % bootstrap interval of the median."""
+
+    median: float
+    lower: float
+    upper: float
+    low: float
+    high: float
+
+
+def ratio(theirs: ArrayLike, ours: ArrayLike) -> Ratio:
+    """Theirs over ours, round by round; all nan where any round has none.
+
+    Examples
+    --------
+    >>> ratio([2.0, 4.0, 6.0], [1.0, 2.0, 3.0]).median
+    2.0
+    """
+    pairs = np.asarray(theirs, dtype=np.float64) / np.asarray(ours, dtype=np.float64)
+    if pairs.size == 0 or not np.all(np.isfinite(pairs)):
+        return Ratio(*[math.nan] * 5)
+    rng = np.random.default_rng(0)
+    medians = np.median(rng.choice(pairs, size=(RESAMPLES, pairs.size)), axis=1)
+    quarters = np.quantile(pairs, [0.25, 0.75])
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return Ratio(float(np.median(pairs)), float(quarters[0]), float(quarters[1]), float(low), float(high))

@@ -7,7 +7,7 @@ in place of a number is a sweep, expanded by `sweep` into one set of options eac
 
 import difflib
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -37,6 +37,28 @@ class Option:
         return self.kind(value)
 
 
+@dataclass(frozen=True)
+class Names:
+    """One option that is a list of names, or one of them: `allowed()` gives those there are; the default is all."""
+
+    allowed: Callable[[], Iterable[str]]
+    what: str
+    summary: str
+
+    @property
+    def default(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(self.allowed())
+
+    def read(self, value: Any, where: str) -> tuple[str, ...]:
+        """The names as a tuple, or a SuiteError with the nearest match."""
+        names = [
+            choose(one, self.allowed(), where, self.what) for one in (value if isinstance(value, list) else [value])
+        ]
+        distinct(names, where)
+        return tuple(names)
+
+
 def fail(where: str, what: str) -> NoReturn:
     """Raise a SuiteError: `where` is file, experiment and key."""
     raise SuiteError(f"{where} {what}.")
@@ -61,7 +83,9 @@ def distinct(values: list[Any], where: str) -> None:
             fail(where, f"holds {value!r} twice; each value may be there once")
 
 
-def check(given: Mapping[str, Any], known: Mapping[str, Option], where: str, *, sweeps: bool = True) -> dict[str, Any]:
+def check(
+    given: Mapping[str, Any], known: Mapping[str, Option | Names], where: str, *, sweeps: bool = True
+) -> dict[str, Any]:
     """Options read against their table; defaults filled in; lists (sweeps) kept as lists, or refused."""
     for name in given:
         choose(name, known, where, "option")

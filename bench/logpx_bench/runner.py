@@ -58,7 +58,7 @@ def expand(suite: Suite) -> list[Cell]:
 
 def key_of(cell: Cell, threads: int) -> str:
     """The cell's content key on this machine."""
-    return cell_key(cell, KINDS[cell.kind].timed, cell.threads or threads)
+    return cell_key(cell, KINDS[cell.kind], cell.threads or threads)
 
 
 # -- predictions --------------------------------------------------------------------------------------------------

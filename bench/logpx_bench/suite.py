@@ -31,7 +31,7 @@ from logpx_bench.data import DATA, MODELS
 from logpx_bench.errors import SuiteError
 from logpx_bench.estimators import ESTIMATORS
 from logpx_bench.experiments import KINDS
-from logpx_bench.options import Option, check, choose, distinct, fail, sweep
+from logpx_bench.options import Names, Option, check, choose, distinct, fail, sweep
 
 #: Largest n_samples: the sample index has 62 bits.
 MAX_SAMPLES = 2**62
@@ -171,7 +171,9 @@ def _experiment(table: Any, where: str, file: str) -> Experiment:
 def _models(table: Mapping[str, Any], where: str) -> tuple[Spec, ...]:
     if "model" in table and "models" in table:
         fail(f"{where}: model", "and models are both there; give one of them")
-    given = [table["model"]] if "model" in table else table.get("models", [])
+    if "model" not in table and "models" not in table:
+        return ()
+    given = [table["model"]] if "model" in table else table["models"]
     return _specs(given, MODELS, where, "models", "model")
 
 
@@ -181,7 +183,7 @@ def _estimators(table: Mapping[str, Any], where: str) -> tuple[Spec, ...]:
     return _specs(table["estimators"], ESTIMATORS, where, "estimators", "estimator")
 
 
-def _settings(table: Mapping[str, Any], known: Mapping[str, Option], where: str) -> dict[str, Any]:
+def _settings(table: Mapping[str, Any], known: Mapping[str, Option | Names], where: str) -> dict[str, Any]:
     return check({name: value for name, value in table.items() if name in known}, known, where, sweeps=False)
 
 

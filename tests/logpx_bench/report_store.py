@@ -189,6 +189,55 @@ def add_gallery(store):
             store.write_cell(cell, values=values)
 
 
+def add_race(store, case, dtype, threads, ratios, *, absent=None, rounds=9):
+    """One race: `ratios` are peer → (best, as written), over ours of 10 ns; all rounds differ by a few per cent."""
+    slow = 1 + 0.05 * np.random.default_rng([9, threads, len(case)]).random(rounds)
+    values = {"ns/logpx/best": 10 * slow}
+    told = {"logpx": ({"best": "estimate", "as_written": "estimate"}, None)}
+    for peer, (best, written) in ratios.items():
+        jitter = 1 + 0.02 * np.random.default_rng([8, len(peer)]).standard_normal(rounds)
+        values |= {f"ns/{peer}/best": 10 * best * slow * jitter, f"ns/{peer}/as written": 10 * written * slow * jitter}
+        told[peer] = ({"best": "chunk 2^14, soa, compiled", "as_written": "chunk 2^20, aos"}, None)
+    for peer, reason in (absent or {}).items():
+        told[peer] = ({"best": None, "as_written": None}, reason)
+    peers = {
+        peer: variants
+        | {
+            "summary": peer,
+            "versions": {} if reason else {peer: "1.0"},
+            "absent": reason,
+            "compile_seconds": {"best": None if reason else 0.5, "as written": None},
+            "note": {"best": "", "as written": ""},
+            "tried": []
+            if reason
+            else [{"words": "x", "as_written": True, "ns": 1.0, "prepare_seconds": 1, "note": ""}],
+        }
+        for peer, (variants, reason) in told.items()
+    }
+    cell = _cell(
+        "peers",
+        "peers",
+        model=case,
+        dtype=dtype,
+        threads=threads,
+        estimator="race",
+        estimator_options={"peers": peers},
+        n_samples=2**20,
+        n_replicates=rounds,
+    )
+    store.write_cell(cell, values=values)
+
+
+def add_peers(store):
+    """Races of every kind, with one library ahead of us in one case, one absent, and one that runs on one thread."""
+    ratios = {"numpy": (2.5, 14.0), "jax": (1.4, 5.0), "torch": (1.6, 12.0)}
+    absent = {"numpyro": "numpyro is not installed (`make peers` installs it)"}
+    for dtype in ("float64", "float32"):
+        for case in ("uniforms", "exp", "log_joint_fa", "chain_ppca_2_8", "chain_mixture_64"):
+            add_race(store, case, dtype, 2, ratios | ({"jax": (0.8, 3.0)} if case == "exp" else {}), absent=absent)
+    add_race(store, "chain_ppca_2_8", "float64", 1, ratios | {"c-avx2": (1.1, 1.2)}, absent=absent)
+
+
 def add_provenance(store, cpu_model="Example CPU"):
     """Facts of a machine that is not this one."""
     store.write_provenance(
@@ -258,6 +307,7 @@ def build(path, *, widths=None, n_replicates=32):
         add_scaling(store)
         add_ranking(store)
         add_gallery(store)
+        add_peers(store)
     return path
 
 

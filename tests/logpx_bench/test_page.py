@@ -230,8 +230,8 @@ def test_an_absent_experiment_is_said_and_its_old_files_go(path, tmp_path, stubs
     assert not (out / "data" / "ranking.csv").exists()
     for name in ("README.md", "index.html"):
         text = (out / name).read_text(encoding="utf-8")
-        assert text.count("not drawn") == 5
-        for experiment in ("dimension", "proposal_quality", "scaling", "digits", "ranking"):
+        assert text.count("not drawn") == 6
+        for experiment in ("dimension", "proposal_quality", "scaling", "digits", "ranking", "peers"):
             assert re.search(f"no experiment named (`|<code>){experiment}(`|</code>)", text)
 
 

@@ -178,7 +178,7 @@ def test_an_installation_holds_the_suites(tmp_path):
         text=True,
         check=True,
     )
-    assert done.stdout.split() == [str(tmp_path / "logpx_bench" / "suite.py"), "article", "quick"]
+    assert done.stdout.split() == [str(tmp_path / "logpx_bench" / "suite.py"), "article", "peers", "quick"]
 
 
 def test_unknown_suites_get_the_nearest_name(tmp_path):

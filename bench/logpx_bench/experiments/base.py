@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from logpx import _jit
 from logpx_bench import data, machine
 from logpx_bench.estimators import make_proposal
-from logpx_bench.options import Option
+from logpx_bench.options import Names, Option
 from logpx_bench.schema import content_key
 
 if TYPE_CHECKING:
@@ -125,6 +125,8 @@ class Kind:
         Keys that a suite may and must give, beside name and kind.
     settings : mapping of str to Option
         Options of this kind alone; they travel in `Cell.settings`.
+    facts : (cell) -> mapping
+        What else a cell's results depend on: part of its key.
     timed : bool
         The machine is part of the key.
     overhead : float
@@ -149,7 +151,8 @@ class Kind:
     evaluations: Callable[[Cell], int]
     check: Callable[["Experiment", str], None]
     verify: Callable[[Cell], None] = verify_row
-    settings: Mapping[str, Option] = field(default_factory=dict)
+    settings: Mapping[str, Option | Names] = field(default_factory=dict)
+    facts: Callable[[Cell], Mapping[str, Any]] = lambda cell: {}
     timed: bool = False
     overhead: float = 0.0
 
@@ -169,19 +172,26 @@ def stream_seed(*parts: Any) -> int:
 def harness_hash() -> str:
     """Sixteen hex digits over the source of what decides a cell's content: data, models, estimators, kinds."""
     here = Path(__file__).parent
+    return hash_of([*sorted(here.glob("*.py")), here.parent / "data.py", here.parent / "estimators.py"])
+
+
+def hash_of(paths: list[Path]) -> str:
+    """Sixteen hex digits over the names and contents of files."""
     digest = hashlib.sha256()
-    for path in (*sorted(here.glob("*.py")), here.parent / "data.py", here.parent / "estimators.py"):
+    for path in paths:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def cell_key(cell: Cell, timed: bool, threads: int) -> str:
-    """The content key of a cell: what determines its row."""
+def cell_key(cell: Cell, kind: Kind, threads: int) -> str:
+    """The content key of a cell of this kind: what determines its row."""
     made_of: dict[str, Any] = cell.coordinates() | {
         "source_hash": _jit.source_hash(),
         "cpu_target": _jit.target(),
         "harness": harness_hash(),
     }
-    if timed:
+    if facts := kind.facts(cell):
+        made_of["facts"] = facts
+    if kind.timed:
         made_of["machine"] = machine.timing_facts(threads)
     return content_key(made_of)

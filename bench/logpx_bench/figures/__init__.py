@@ -1,4 +1,4 @@
-"""The nine figures of the report, each a file: `data(store)` makes its table, `draw(table)` a matplotlib figure,
+"""The ten figures of the report, each a file: `data(store)` makes its table, `draw(table)` a matplotlib figure,
 `caption(table)` its words.
 
     error_against_k   |error| and RMSE against k
@@ -10,6 +10,7 @@
     scaling           time and memory against k, speed-up against threads
     digits            images, reconstructions, samples, exact log p(x)
     ranking           how often two models are ranked wrongly
+    peers             times of other libraries over ours
 
 A figure's table is what stands beside it as CSV; a figure is drawn from that table and from nothing else. A table may
 be empty: its experiment is not in the store, and the page says so. To add a figure: one file with the names of
@@ -30,6 +31,7 @@ from logpx_bench.figures import (
     error_against_k,
     jensen_gap,
     log_weights,
+    peers,
     proposal_quality,
     ranking,
     scaling,
@@ -67,4 +69,5 @@ FIGURES: Mapping[str, FigureModule] = {
     "scaling": scaling,
     "digits": digits,
     "ranking": ranking,
+    "peers": peers,
 }

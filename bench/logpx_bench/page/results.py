@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from logpx_bench.figures import peers as race
 from logpx_bench.figures import series as s
 from logpx_bench.figures import words
 from logpx_bench.page.blocks import Block, Code, Grid, Paragraph
@@ -132,6 +133,44 @@ def first_useful(each: s.Series) -> str:
     """The first k of a series whose RMSE is under a nat, in words."""
     found = next((row["k"] for row in each.rows if row["rmse"] < ONE), None)
     return words.power(found) if found else f"above {words.power(each.rows[-1]['k'])}"
+
+
+def peers(facts: Facts) -> list[Block]:
+    """Every library in every case: its best variant in words, its time, and its ratios to ours; a table a kind."""
+    table = facts.tables["peers"]
+    if not table:
+        return []
+    header = ("case", "precision", "library", "best variant", "ns", "over ours", "95% interval", "as first written")
+    grids: list[Block] = []
+    for title in race.groups(table):
+        own = [row for row in table if race.kind(row) == title]
+        rows = [_raced(row, own) for row in own if row["role"] == race.BEST and (s.finite(row["ns"]) or row["n_tried"])]
+        grids.append(Grid(f"{words.sentence(title)}; ns an element, medians.", header, tuple(rows), n_left=4))
+    notes = (
+        "The last column is the time of the variant that a user would first write, over ours. "
+        f"{race.absent(table)}Versions, the number of variants tried, compile times and all notes: "
+        "[peers.csv](data/peers.csv)."
+    )
+    return [*grids, Paragraph(notes)]
+
+
+def _raced(row: s.Row, table: s.Table) -> tuple[str, ...]:
+    same = ("case", "dtype", "peer")
+    written = next(
+        (one for one in table if one["role"] == race.WRITTEN and all(one[name] == row[name] for name in same)), None
+    )
+    ours = written is None
+    interval = f"{words.number(row['ratio_low'])} to {words.number(row['ratio_high'])}"
+    return (
+        race.case(row),
+        row["dtype"],
+        race.name(row["peer"]),
+        (row["variant"] or "none") if not row["note"] else f"{row['variant'] or 'none'} ({row['note']})",
+        words.number(row["ns"]) if s.finite(row["ns"]) else "none",
+        words.number(row["ratio"]) if s.finite(row["ratio"]) else "none",
+        interval if s.finite(row["ratio"]) and not ours else "",
+        words.number(written["ratio"]) if written is not None and s.finite(written["ratio"]) else "",
+    )
 
 
 FACTS = (

@@ -31,6 +31,7 @@ def blocks(facts: Facts) -> list[Block]:
         dimension,
         comparing,
         cost,
+        beside,
     )
     story = [block for chapter in chapters for block in chapter(facts)]
     story += [Heading(2, "Results"), *results.results(facts)]
@@ -58,9 +59,13 @@ def figure(facts: Facts, name: str) -> Block:
     reason = (
         f"The experiment `{module.EXPERIMENT}` is in this store, but has nothing finite to draw."
         if there
-        else f"This store has no experiment named `{module.EXPERIMENT}`; `logpx run article` measures it."
+        else f"This store has no experiment named `{module.EXPERIMENT}`; `logpx run {SUITES.get(name, 'article')}` "
+        "measures it."
     )
     return Skipped(0, module.TITLE, reason)
+
+
+SUITES = {"peers": "peers"}  # of figures that the suite `article` does not measure
 
 
 def opening(facts: Facts) -> list[Block]:
@@ -308,6 +313,24 @@ def cost(facts: Facts) -> list[Block]:
             "level of $L_k$ is read from the same stream in one pass."
         ),
         figure(facts, "scaling"),
+    ]
+
+
+def beside(facts: Facts) -> list[Block]:
+    """The race against other libraries, and its table."""
+    return [
+        Heading(2, "Beside other libraries"),
+        Paragraph(
+            "How much of a time is the machine's and how much the program's shows only beside others. Each library "
+            "does the same work here, on the same cores, at the same precision: as its users would first write it, "
+            "and in the best of the ways that a search found, over arrays of structures and structures of arrays, its "
+            "generators and ways to normal numbers, eager and compiled code, the algebra, and chunk sizes. For the "
+            "chains, logpx goes through its public `estimate` with the full ladder; the others return one number, "
+            "$\\log \\hat p(x)$. All take turns, in an order that changes from round to round, and a time is held "
+            "against ours of the same round. Compilation is not in it."
+        ),
+        figure(facts, "peers"),
+        *results.peers(facts),
     ]
 
 

@@ -1,0 +1,57 @@
+"""Peers that sleep for a known time and give the right answer, a wrong one, or none; imported by worker processes."""
+
+import os
+import sys
+import time
+
+from logpx_bench.peers.base import Peer, Run, Variant
+
+
+def variants(case, dtype):
+    """A slow way (as written), a fast one, a fast one that is wrong, and one that cannot be built."""
+    if case.kind != "chain":
+        return []
+    return [Variant.of(way == "slow", way=way) for way in ("slow", "fast", "wrong", "broken")]
+
+
+SECONDS = {"slow": 0.012, "fast": 0.003, "wrong": 0.001}
+
+
+def build(case, dtype, threads, variant):
+    way = variant["way"]
+    print("libraries talk while they are built")
+    if way == "broken":
+        raise RuntimeError("no such instruction\nand more")
+
+    def call(seed):
+        time.sleep(SECONDS[way])
+        return case.data["exact"][case.row(seed)] + (1.0 if way == "wrong" else 0.0)
+
+    return Run(call, case.n)
+
+
+def only(way):
+    return lambda case, dtype: [Variant.of(True, way=way)]
+
+
+def build_dying(case, dtype, threads, variant):
+    def call(seed):
+        if seed >= 1000:
+            print("a line before", file=sys.stderr)
+            print("out of luck", file=sys.stderr, flush=True)
+            os._exit(3)
+        time.sleep(0.002)
+        return case.data["exact"][case.row(seed)]
+
+    return Run(call, case.n)
+
+
+def build_hanging(case, dtype, threads, variant):
+    return Run(lambda seed: time.sleep(60), case.n)
+
+
+FAKE = Peer("fake", "sleeps", (), variants, build)
+DYING = Peer("dying", "dies in its second round", (), only("dying"), build_dying)
+HANGING = Peer("hanging", "never answers", (), only("hanging"), build_hanging)
+NOT_INSTALLED = Peer("ghost", "is not there", ("no-such-distribution",), variants, build)
+UNABLE = Peer("unable", "cannot run here", (), variants, build, missing=lambda: "the moon is not full")

@@ -1,0 +1,183 @@
+"""Workers, sweeps and races, on peers that sleep for a known time (`fake_peers`).
+
+Exact, but for ratios of sleeping times, which hold within a factor of two.
+"""
+
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from logpx_bench.peers.base import Variant
+from logpx_bench.peers.cases import CASES
+from logpx_bench.peers.pool import PeerError, Pool, Remote, interpreter
+from logpx_bench.peers.race import Contestant, race
+from logpx_bench.peers.sweep import sweep, timed
+from logpx_bench.peers.worker import THREAD_VARIABLES, environment
+
+CASE = "chain_ppca_2_8"
+
+
+@pytest.fixture(scope="module")
+def start():
+    """Starts workers of fake peers on this Python; they are closed at the end."""
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    started = []
+
+    def start(name):
+        started.append(Remote(f"fake_peers:{name}", threads=1, python=sys.executable))
+        return started[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+        yield start
+    for one in started:
+        one.close()
+        assert not one.alive
+
+
+@pytest.fixture(scope="module")
+def fake(start):
+    """The worker of the fake peer that lives."""
+    return start("FAKE")
+
+
+def prepare(remote, way="fast", slot="s"):
+    variant = Variant.of(way == "slow", way=way).to_dict()
+    return remote.ask("prepare", case=CASE, dtype="float64", variant=variant, slot=slot)
+
+
+def test_a_worker_answers_whatever_its_library_prints(fake):
+    assert fake.ask("describe") == {"versions": {}}
+    told = fake.ask("variants", case=CASE, dtype="float64")["variants"]
+    assert [Variant.from_dict(one)["way"] for one in told] == ["slow", "fast", "wrong", "broken"]
+    made = prepare(fake)
+    assert made["n"] == CASES[CASE].n
+    assert made["seconds"] > 0.003
+    answer = fake.ask("run", slot="s", seed=5, seconds=0.02)
+    assert answer["error"] == 0.0 < answer["allowed"]
+    assert answer["value"] in CASES[CASE].data["exact"]
+    assert 2 <= len(answer["seconds"]) <= 7
+    assert all(0.003 <= one < 0.1 for one in answer["seconds"])
+
+
+def test_what_fails_is_said_and_the_worker_goes_on(fake):
+    with pytest.raises(PeerError, match=r"failed at 'prepare': RuntimeError: no such instruction$"):
+        prepare(fake, "broken")
+    with pytest.raises(PeerError, match="failed at 'run': KeyError"):
+        fake.ask("run", slot="never", seed=0, seconds=0.0)
+    assert prepare(fake)["n"]
+
+
+def test_a_worker_that_dies_leaves_its_last_words(start):
+    remote = start("DYING")
+    prepare(remote)
+    with pytest.raises(PeerError, match=r"DYING's process died with status 3: out of luck$"):
+        remote.ask("run", slot="s", seed=1000, seconds=0.0)
+    with pytest.raises(PeerError, match="out of luck"):
+        remote.ask("describe")
+
+
+def test_a_worker_that_hangs_is_stopped(start):
+    remote = start("HANGING")
+    remote.ask("describe")
+    begin = time.perf_counter()
+    with pytest.raises(PeerError, match=r"no answer to 'prepare' within 0\.3 s and was stopped"):
+        remote.ask("prepare", patience=0.3, case=CASE, dtype="float64", variant=Variant.of(way="x").to_dict(), slot="s")
+    assert not remote.alive
+    assert time.perf_counter() - begin < 10
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("NOT_INSTALLED", "no-such-distribution is not installed"), ("UNABLE", "the moon is not full")]
+)
+def test_a_peer_that_is_absent_says_why(start, name, reason):
+    assert reason in start(name).ask("describe")["absent"]
+
+
+def test_a_sweep_finds_the_best_and_keeps_everything_on_record(fake):
+    found = sweep(fake, CASE, "float64", budget=60.0)
+    assert found.best.variant["way"] == "fast"
+    assert found.as_written.variant["way"] == "slow"
+    assert set(found.slots) == {"best", "as written"}
+    by_way = {one.variant["way"]: one for one in found.tried}
+    assert by_way["slow"].ns == pytest.approx(4 * by_way["fast"].ns, rel=0.5)
+    assert by_way["wrong"].ns is None
+    assert "off by 1" in by_way["wrong"].note
+    assert "no such instruction" in by_way["broken"].note
+    for role, way in (("best", "fast"), ("as written", "slow")):
+        ns = timed(fake, found.slots[role], 0, 0.0)
+        assert ns == pytest.approx(by_way[way].ns, rel=0.5)
+    with pytest.raises(PeerError, match="KeyError"):  # the wrong one's slot is empty
+        timed(fake, "try 2", 0, 0.0)
+
+
+def test_a_sweep_without_time_tries_the_first_two_and_says_so_of_the_rest(fake):
+    found = sweep(fake, CASE, "float64", budget=0.0)
+    assert [one.ns is not None for one in found.tried] == [True, True, False, False]
+    assert {one.note for one in found.tried[2:]} == {"not tried: the time for the search was up"}
+
+
+def test_a_sweep_of_a_case_that_a_peer_does_not_do(fake):
+    found = sweep(fake, "exp", "float64", budget=1.0)
+    assert (found.tried, found.best, found.slots) == ([], None, {})
+    assert found.note == "it does not do this case"
+
+
+def test_a_race_is_in_turns_and_goes_on_without_those_that_drop_out(fake, start):
+    good, dying = fake, start("DYING")
+    prepare(good, "fast", "a")
+    prepare(good, "slow", "b")
+    prepare(good, "wrong", "c")
+    prepare(dying, "dying", "d")
+    sides = [Contestant("fake", "x", good, slot) for slot in "abc"] + [Contestant("dying", "x", dying, "d")]
+    race(sides, rounds=4, seconds=0.0)
+    fast, slow, wrong, died = sides
+    assert all(2.0 < b / a < 8.0 for a, b in zip(fast.ns, slow.ns, strict=True))
+    assert all(map(math.isnan, wrong.ns))
+    assert "off by 1" in wrong.note
+    assert [math.isnan(one) for one in died.ns] == [False, True, True, True]
+    assert "out of luck" in died.note
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc here")
+def test_an_idle_worker_leaves_the_cores_alone(fake):
+    prepare(fake)
+
+    def ticks():
+        fields = Path(f"/proc/{fake.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    before = ticks()
+    time.sleep(0.5)
+    assert ticks() - before <= 0.02 * os.sysconf("SC_CLK_TCK")
+
+
+def test_a_worker_is_told_its_threads_and_keeps_to_its_cores(fake):
+    told = environment(3, {"PATH": "x", "OMP_NUM_THREADS": "64"})
+    assert {told[name] for name in THREAD_VARIABLES} == {"3"}
+    assert (told["PATH"], told["OMP_WAIT_POLICY"]) == ("x", "passive")
+    if hasattr(os, "sched_getaffinity"):
+        fake.ask("describe")
+        assert len(os.sched_getaffinity(fake.pid)) == 1
+
+
+def test_the_peers_python_is_the_one_that_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("LOGPX_PEERS_PYTHON", str(tmp_path / "python"))
+    with pytest.raises(PeerError, match=r"LOGPX_PEERS_PYTHON is .* which is no file"):
+        interpreter("numpy")
+    (tmp_path / "python").touch()
+    assert interpreter("numpy") == str(tmp_path / "python")
+    assert interpreter("logpx") != str(tmp_path / "python")
+
+
+def test_a_pool_starts_a_worker_again_where_one_died():
+    with Pool(threads=1) as pool:
+        first = pool["numpy"]
+        assert pool["numpy"] is first
+        first.close()
+        assert pool["numpy"] is not first
+        assert "numpy" in pool["numpy"].ask("describe")["versions"]
