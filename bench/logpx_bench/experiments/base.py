@@ -170,7 +170,8 @@ def harness_hash() -> str:
     """Sixteen hex digits over the source of what decides a cell's content: data, models, estimators, kinds."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in (*sorted(here.glob("*.py")), here.parent / "data.py", here.parent / "estimators.py"):
+    above = ("data.py", "estimators.py", "assembly.py", "counts.py", "roofline.py")
+    for path in (*sorted(here.glob("*.py")), *(here.parent / name for name in above)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
