@@ -42,13 +42,14 @@ LAYERS = {
     ],
     "logpx_bench": [
         ("",),
-        ("errors", "schema"),
-        ("options", "machine", "ledger", "moments"),
+        ("errors", "schema", "counts"),
+        ("options", "machine", "ledger", "moments", "assembly"),
         ("store",),
-        ("data", "estimators"),
+        ("data", "estimators", "roofline"),
         ("experiments",),
         ("suite",),
         ("runner", "summary", "doctor"),
+        ("floors",),
         ("figures",),
         ("page",),
         ("cli",),
@@ -60,6 +61,7 @@ LAYERS = {
 FORBIDDEN = {
     "logpx": {"logpx_bench", "matplotlib", "sqlite3", "typer", "pytest"},
     "logpx_bench.summary": {"logpx", "numba", "matplotlib"},
+    "logpx_bench.floors": {"logpx", "numba", "matplotlib"},
     "logpx_bench.figures": {"logpx", "numba", "sqlite3"},
     "logpx_bench.page": {"logpx", "numba", "sqlite3"},
 }
