@@ -171,7 +171,9 @@ def _experiment(table: Any, where: str, file: str) -> Experiment:
 def _models(table: Mapping[str, Any], where: str) -> tuple[Spec, ...]:
     if "model" in table and "models" in table:
         fail(f"{where}: model", "and models are both there; give one of them")
-    given = [table["model"]] if "model" in table else table.get("models", [])
+    if "model" not in table and "models" not in table:
+        return ()
+    given = [table["model"]] if "model" in table else table["models"]
     return _specs(given, MODELS, where, "models", "model")
 
 

@@ -102,7 +102,9 @@ class Stage:
         return lambda n: loop(self.function, n, self.arguments)
 
     def fresh(self) -> Any:
-        """The same function compiled in this process, so that its machine code can be read."""
+        """The function as compiled in this process and not loaded from the cache, so that its machine code can be read."""
+        if len(self.function.overloads) == 1 and not self.function.stats.cache_hits:
+            return self.function
         again = _jit.inner(self.function.py_func)
         again.compile(self.types)
         return again
