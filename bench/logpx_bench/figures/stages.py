@@ -108,9 +108,9 @@ def _bars(axes: Axes, title: str, own: Mapping[str, Mapping[str, s.Row]]) -> Non
         for stage in COLORS:
             width = max(rows[stage]["ns"], 0.0)
             _segment(axes, stage, at, place, width, rows[stage]["floor_ns"])
-            if width > 0.022 * longest:
+            if width > 0.02 * longest:
                 ink = "white" if stage not in ("remainder", "levels_7_10") else INK
-                axes.text(at + width / 2, place, LETTERS[stage], ha="center", va="center", fontsize=8, color=ink)
+                axes.text(at + 0.005 * longest, place, LETTERS[stage], va="center", fontsize=8, color=ink)
             at += width
         whole = rows["whole"]
         axes.plot([whole["ns"]] * 2, [place - 0.44, place + 0.44], color="black", linewidth=1.4, solid_capstyle="butt")
@@ -150,13 +150,13 @@ def _letters(axes: Axes) -> None:
     axes.set_axis_off()
     axes.set_xlim(0, 4)
     axes.set_ylim(3, 0)
-    names = floors.STAGES | {"remainder": "remainder"}
+    names, columns = {**floors.STAGES, "remainder": "remainder"}, (0.0, 0.72, 1.85, 3.1)
     for i, (stage, letter) in enumerate(LETTERS.items()):
-        x, y = i // 3 * 1.03, i % 3 + 0.5
+        x, y = columns[i // 3], i % 3 + 0.5
         hatch, edge = ("////", "#999999") if stage == "remainder" else (None, "none")
         axes.add_patch(Rectangle((x, y - 0.36), 0.07, 0.72, facecolor=COLORS[stage], hatch=hatch, edgecolor=edge))
         axes.text(x + 0.1, y, f"{letter}  {names[stage]}", va="center", fontsize=8.5, color=INK)
-    axes.text(3 * 1.03, 2.5, "solid to the tick: floor", va="center", fontsize=8.5, color=INK)
+    axes.text(columns[3], 2.5, "solid to the tick: floor", va="center", fontsize=8.5, color=INK)
 
 
 # -- roofline -----------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ def _roofline(
     found: Mapping[str, float],
     first: bool,
 ) -> None:
-    axes.set_title(f"{dtype}: GFLOP/s against flops a byte")
+    axes.set_title(f"{dtype}: GFLOP/s")
     axes.set_xscale("log")
     axes.set_yscale("log")
     points = shown(models, dtype)
@@ -207,7 +207,7 @@ def _roofline(
     top = tops[0][1]
     low, high = 0.6 * min(point[2] for point in points), 2.2 * max(max(p[2] for p in points), top / min(roofs.values()))
     axes.set_xlim(low, high)
-    axes.set_ylim(0.6 * min(min(p[3] for p in points), low * min(roofs.values())), 2.0 * top)
+    axes.set_ylim(0.5 * min(point[3] for point in points), 1.6 * top)
     _lines(axes, roofs, tops, low, high)
     for stage, number, x, y in points:
         marker = f"${LETTERS[stage]}{f'_{number + 1}' if number else ''}$"
@@ -215,7 +215,7 @@ def _roofline(
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(base=10, numticks=9))
         axis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("floating-point operations a byte loaded or stored")
+    axes.set_xlabel("flops a byte loaded or stored")
 
 
 def _lines(axes: Axes, roofs: Mapping[str, float], tops: list[tuple[str, float]], low: float, high: float) -> None:
@@ -224,16 +224,23 @@ def _lines(axes: Axes, roofs: Mapping[str, float], tops: list[tuple[str, float]]
     top = tops[0][1]
     for name, bandwidth in roofs.items():
         axes.plot([low, top / bandwidth], [low * bandwidth, top], **ink)  # type: ignore[arg-type]
-        text = f"{ROOFS[name]}, {words.number(bandwidth, 2)} GB/s"
         axes.text(
-            low * 1.15, low * 1.15 * bandwidth * 1.08, text, fontsize=7.5, color="#555555", rotation=45,
-            rotation_mode="anchor", transform_rotates_text=True, va="bottom",
+            0.87 * top / bandwidth, 0.87 * 1.05 * top, f"{ROOFS[name]}, {words.number(bandwidth, 2)} GB/s", fontsize=7.5,
+            color="#555555", rotation=_slope(axes), rotation_mode="anchor", ha="right",
+            va="top" if name == "triad_memory" else "bottom",
         )  # fmt: skip
     for i, (name, peak) in enumerate(tops):
         start = top / max(roofs.values()) if i == 0 else peak / max(roofs.values())
         axes.plot([start, high], [peak, peak], linestyle="-" if i == 0 else (0, (3.0, 2.0)), **ink)  # type: ignore[arg-type]
         text = f"{name}, {words.number(peak, 2)}"
         axes.text(high * 0.95, peak * 1.06, text, fontsize=7.5, color="#555555", ha="right", va="bottom")
+
+
+def _slope(axes: Axes) -> float:
+    """Degrees at which a line of slope 1 rises on the page, in axes with two logarithmic scales."""
+    box = axes.get_window_extent()
+    (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
+    return math.degrees(math.atan2(box.height / math.log(y1 / y0), box.width / math.log(x1 / x0)))
 
 
 # -- words --------------------------------------------------------------------------------------------------------
