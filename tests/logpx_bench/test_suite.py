@@ -61,7 +61,7 @@ def test_estimators_take_turns(write):
 @pytest.mark.parametrize("name", [path.stem for path in suites.available()])
 def test_suites_that_come_along_are_good(name):
     suite = suites.load(suites.find(name))
-    names = {"error_against_k", "dimension", "proposal_quality", "scaling", "digits", "ranking"}
+    names = {"error_against_k", "dimension", "proposal_quality", "scaling", "digits", "ranking", "stages", "limits"}
     assert {one.name for one in suite.experiments} == names
     assert suite.title
     assert all(cell.n_replicates >= 32 for cell in runner.expand(suite) if cell.kind in ("ladder", "ranking"))

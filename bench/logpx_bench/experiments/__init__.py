@@ -5,6 +5,8 @@ ladder    one run of an estimator with replicates: its error at every dyadic k, 
 scaling   run time and memory against n_samples and threads, each point in a fresh process (`fresh`)
 ranking   how often two models are ranked wrongly, against k
 peers     logpx beside other libraries: each one's best variant and the way it is first written, in rounds
+stages    time of every stage of the compiled loop, and the instructions it executes (`stage_loops`, `stage_times`)
+limits    what the machine can do: clock, peak arithmetic, bandwidths, rates of instructions
 gallery   images, reconstructions, samples, and exact log p(x) of the held-out images
 
 A new kind is one file here and one row in `KINDS`.
@@ -14,10 +16,12 @@ from logpx_bench.experiments.base import Cell, Kind, Record
 from logpx_bench.experiments.gallery import GALLERY
 from logpx_bench.experiments.ladder import LADDER
 from logpx_bench.experiments.peers import PEERS
+from logpx_bench.experiments.limits import LIMITS
 from logpx_bench.experiments.ranking import RANKING
 from logpx_bench.experiments.scaling import SCALING
+from logpx_bench.experiments.stages import STAGES
 
 #: Kinds a suite may name.
-KINDS = {kind.name: kind for kind in (LADDER, SCALING, RANKING, PEERS, GALLERY)}
+KINDS = {kind.name: kind for kind in (LADDER, SCALING, RANKING, PEERS, GALLERY, STAGES, LIMITS)}
 
 __all__ = ["KINDS", "Cell", "Kind", "Record"]

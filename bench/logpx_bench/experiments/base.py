@@ -172,7 +172,8 @@ def stream_seed(*parts: Any) -> int:
 def harness_hash() -> str:
     """Sixteen hex digits over the source of what decides a cell's content: data, models, estimators, kinds."""
     here = Path(__file__).parent
-    return hash_of([*sorted(here.glob("*.py")), here.parent / "data.py", here.parent / "estimators.py"])
+    above = ("data.py", "estimators.py", "assembly.py", "counts.py", "roofline.py")
+    return hash_of([*sorted(here.glob("*.py")), *(here.parent / name for name in above)])
 
 
 def hash_of(paths: list[Path]) -> str:

@@ -78,15 +78,15 @@ def _fill_cache(cell: Cell) -> None:
     warm_up(cell, subject.model, x, make_proposal(cell.estimator, cell.estimator_options, subject.model, x), threads=1)
 
 
-def in_fresh_process(cell: Cell) -> dict[str, Any]:
-    """Run a cell by `python -m logpx_bench.experiments.fresh`; its columns and values.
+def in_fresh_process(cell: Cell, module: str = "logpx_bench.experiments.fresh") -> dict[str, Any]:
+    """Run a cell by `python -m` and this module; its columns and values.
 
     Raises
     ------
     LogpxError
         The process failed; the last line of what it said is in the message.
     """
-    command = [sys.executable, "-m", "logpx_bench.experiments.fresh"]
+    command = [sys.executable, "-m", module]
     done = subprocess.run(command, input=json.dumps(cell.coordinates()), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]

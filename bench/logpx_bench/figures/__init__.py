@@ -1,4 +1,4 @@
-"""The ten figures of the report, each a file: `data(store)` makes its table, `draw(table)` a matplotlib figure,
+"""The figures of the report, each a file: `data(store)` makes its table, `draw(table)` a matplotlib figure,
 `caption(table)` its words.
 
     error_against_k   |error| and RMSE against k
@@ -7,6 +7,7 @@
     dimension         error against the number of latents
     proposal_quality  error and ESS against the width of q, KL and χ²
     log_weights       histograms of log weights, ESS, Pareto k̂
+    stages            nanoseconds of every stage of the compiled loop, and the roofs of the machine
     scaling           time and memory against k, speed-up against threads
     digits            images, reconstructions, samples, exact log p(x)
     ranking           how often two models are ranked wrongly
@@ -35,6 +36,7 @@ from logpx_bench.figures import (
     proposal_quality,
     ranking,
     scaling,
+    stages,
 )
 from logpx_bench.figures.save import save
 from logpx_bench.figures.series import Table
@@ -67,6 +69,7 @@ FIGURES: Mapping[str, FigureModule] = {
     "proposal_quality": proposal_quality,
     "log_weights": log_weights,
     "scaling": scaling,
+    "stages": stages,
     "digits": digits,
     "ranking": ranking,
     "peers": peers,

@@ -1,4 +1,4 @@
-"""A store to a folder: README.md, index.html, figures/ (SVG, PDF, PNG), data/ (CSV).
+"""A store to a folder: README.md, where-time-goes.md, index.html, figures/ (SVG, PDF, PNG), data/ (CSV).
 
 Everything is first made in a temporary folder beside the target and then moved over, file by file, the pages last:
 a failure leaves the old report as it was. The same store gives the same bytes, with the same matplotlib.
@@ -13,11 +13,11 @@ from pathlib import Path
 from logpx_bench import summary
 from logpx_bench.errors import InputError
 from logpx_bench.figures import FIGURES, save
-from logpx_bench.page import html, markdown, story
+from logpx_bench.page import html, markdown, story, where
 from logpx_bench.page.facts import Facts
 from logpx_bench.store import Store
 
-FOLDERS, PAGES = ("figures", "data"), ("README.md", "index.html")
+FOLDERS, PAGES = ("figures", "data"), ("README.md", where.NAME, "index.html")
 OURS = {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png", "csv")}
 
 
@@ -62,8 +62,8 @@ def _make(store: Store, folder: Path) -> None:
             save(module.draw(table), folder / "figures", name)
             summary.write_csv(table, folder / "data" / f"{name}.csv")
     summary.write_csv(facts.errors, folder / "data" / "results.csv")
-    blocks = story.blocks(facts)
-    for page, text in zip(PAGES, (markdown.render(blocks), html.render(blocks)), strict=True):
+    blocks, own = story.blocks(facts), story.where_time_goes(facts)
+    for page, text in zip(PAGES, (markdown.render(blocks), markdown.render(own), html.render(blocks)), strict=True):
         (folder / page).write_text(text, encoding="utf-8", newline="\n")
 
 

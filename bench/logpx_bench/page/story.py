@@ -12,7 +12,7 @@ import math
 from dataclasses import replace
 
 from logpx_bench.figures import FIGURES
-from logpx_bench.page import findings, results
+from logpx_bench.page import findings, results, where
 from logpx_bench.page.blocks import Block, Equation, Heading, Listing, Paragraph, Picture, Skipped
 from logpx_bench.page.facts import Facts
 
@@ -313,6 +313,7 @@ def cost(facts: Facts) -> list[Block]:
             "level of $L_k$ is read from the same stream in one pass."
         ),
         figure(facts, "scaling"),
+        *where.section(facts, figure(facts, "stages")),
     ]
 
 
@@ -332,6 +333,11 @@ def beside(facts: Facts) -> list[Block]:
         figure(facts, "peers"),
         *results.peers(facts),
     ]
+
+
+def where_time_goes(facts: Facts) -> list[Block]:
+    """The page of its own on where a sample's time goes."""
+    return numbered(where.blocks(facts, figure(facts, "stages")))
 
 
 SOURCES = (

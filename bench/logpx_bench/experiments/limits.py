@@ -1,0 +1,57 @@
+"""What the machine can do: one cell, measured by `logpx_bench.roofline`, beside which the stages' times are read.
+
+The cell has no model and estimates nothing; its values are the limits, `limit/<name>`, one number each.
+"""
+
+from typing import TYPE_CHECKING
+
+from logpx import _jit
+from logpx_bench import ledger, roofline
+from logpx_bench.errors import InputError
+from logpx_bench.experiments.base import Cell, Kind, Record
+from logpx_bench.options import Option
+
+if TYPE_CHECKING:
+    from logpx_bench.suite import Experiment
+
+SETTINGS = {"repeats": Option(int, 1, 1000, "interleaved repetitions, of which the best counts", default=9)}
+
+
+def expand(suite: str, experiment: "Experiment") -> list[Cell]:
+    """The one cell."""
+    names = ("machine", {}), ("limits", {})
+    return [Cell.of(suite, experiment, *names, n_samples=0, n_replicates=0, seed=0, threads=1)]
+
+
+def check(experiment: "Experiment", where: str) -> None:
+    """Nothing can be wrong."""
+
+
+def verify(cell: Cell) -> None:
+    """Limits are those of compiled code."""
+    if _jit.DISABLED:
+        raise InputError("limits are measured by compiled code, and NUMBA_DISABLE_JIT is set; run without it")
+
+
+def run(cell: Cell, threads: int) -> Record:
+    """Measure, in this process."""
+    clock = ledger.Clock()
+    found = roofline.measure(cell.settings["repeats"])
+    columns = {"n_evaluations": 0, "n_gradients": 0, "seconds": clock.wall(), "cpu_seconds": clock.cpu()}
+    return Record(columns=columns, values={f"limit/{name}": [value] for name, value in found.items()})
+
+
+LIMITS = Kind(
+    name="limits",
+    summary="what the machine can do: clock, peak arithmetic, bandwidths, rates of instructions",
+    keys=tuple(SETTINGS),
+    required=(),
+    expand=expand,
+    run=run,
+    evaluations=lambda cell: 0,
+    check=check,
+    verify=verify,
+    settings=SETTINGS,
+    timed=True,
+    overhead=1.5,
+)
