@@ -14,7 +14,7 @@ group of 1024, where call = 256·(index div 1024) + i; normals are made of words
 never share a counter.
 
 Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3, SC'11,
-doi:10.1145/2063384.2063405. Cost on one core with AVX-512: 1.3 ns a normal in float64, 0.8 in float32, half of it for
+doi:10.1145/2063384.2063405. Cost on one core with AVX-512: 1.4 ns a normal in float64, 0.8 in float32, half of it for
 the bits. Only the first word of a counter varies along a block: of twenty products three leave the loop. The loops
 are split (bits, then transform), since each half vectorises well and both together run out of registers.
 """
