@@ -28,8 +28,8 @@ from logpx.errors import InputError
 from logpx.proposals.base import Floats, Integers, Proposal, as_floats, packed, set_fields, two_parts
 from logpx.proposals.categorical import Categorical
 
-#: Samples in a strip: the sums of ten components then stay in the first-level cache beside four rows of z.
-STRIP = 256
+#: Samples in a strip: long enough that a tile's own cost is small, short enough for the second-level cache.
+STRIP = 512
 
 
 @_jit.leaf
