@@ -88,6 +88,7 @@ FIGURE_NAMES = [
     "scaling",
     "digits",
     "ranking",
+    "peers",
 ]
 HELPERS = {
     "logpx.models": {"base", "user", "linear_gaussian"},
@@ -121,7 +122,7 @@ def test_every_model_has_an_example_and_a_line_about_it():
         assert "\n" not in model.summary
 
 
-def test_there_are_nine_figures_in_order_each_with_its_file():
+def test_there_are_ten_figures_in_order_each_with_its_file():
     from logpx_bench import figures
 
     assert list(figures.FIGURES) == FIGURE_NAMES

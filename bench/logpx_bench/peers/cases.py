@@ -15,8 +15,8 @@ the model as it is (`W`, `mu`, `noise`) and reduced: with Ψ^{−½} W = Q R, th
 
     log p(x, z) = c − ½|z|² − ½|Ψ^{−½}(x − μ − W z)|² = c(x) − ½|z|² − ½|t(x) − R z|²
 
-(`R`, `T`, `reduced_constant`), for libraries that would rather pay d² than p d a sample. Mixture cases: log p(z) =
-log evidence + log Σ π_k N(z; m_k, diag v_k) in R^64, q Gaussian.
+(`R`, `T`, `reduced_constant`), for libraries that would rather pay d² than p d a sample. Mixture cases: log p(x, z) =
+log evidence + log Σ π_k N(z; m_k, diag v_k) with z in R^64, the evidence N(x; 0, 1) of one number x, q Gaussian.
 
 Exact answers: log p(x) from SciPy's multivariate normal, or the evidence; its Monte Carlo standard error √(χ²(p‖q)/n),
 χ² in closed form (`logpx.proposals.divergences`; for the mixture a double sum over components). A time counts where
@@ -163,7 +163,7 @@ def log_q_constant(scale: Array) -> float:
 
 
 def mixture(d: int, n_components: int, n_latents: int = 0) -> Data:
-    """A mixture target with known evidence, its proposal, and `n_latents` latents from that."""
+    """A mixture target whose evidence is N(x; 0, 1) of one number x; its proposal; `n_latents` latents from that."""
     rng = np.random.default_rng([21, d, n_components])
     pi = rng.dirichlet(np.full(n_components, 3.0))
     m, v = 0.2 * rng.normal(size=(n_components, d)), rng.uniform(0.6, 1.0, size=(n_components, d))
@@ -173,10 +173,12 @@ def mixture(d: int, n_components: int, n_latents: int = 0) -> Data:
     spreads = [mixture_chi2(pi, m, v, centre, f * moment) for f in factors]
     best = int(np.argmin(spreads))
     scale = np.sqrt(factors[best] * moment)
-    z = centre + scale * rng.normal(size=(n_latents, d))
+    x, z = np.array([[4.8]]), centre + scale * rng.normal(size=(n_latents, d))
+    evidence = float(stats.norm.logpdf(x[0, 0]))
     arrays = {"log_pi": np.log(pi), "m": m, "v": v, "proposal_mean": centre[None], "proposal_scale": scale, "z": z}
-    numbers = {"log_evidence": -12.5, "log_q_constant": log_q_constant(scale)}
-    return arrays | numbers | {"exact": np.array([-12.5]), "chi2": np.array([spreads[best]])}
+    arrays["observation"] = x
+    numbers = {"log_evidence": evidence, "log_q_constant": log_q_constant(scale)}
+    return arrays | numbers | {"exact": np.array([evidence]), "chi2": np.array([spreads[best]])}
 
 
 def mixture_chi2(pi: Array, m: Array, v: Array, centre: Array, variance: Array) -> float:

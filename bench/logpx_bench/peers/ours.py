@@ -61,15 +61,15 @@ def model_of(case: Case) -> Any:
     data = case.data
     if case.model == "mixture":
         target = models.REGISTRY["mixture_target"]
-        return target(np.exp(data["log_pi"]), data["m"], data["v"], log_evidence=data["log_evidence"])
+        return target(np.exp(data["log_pi"]), data["m"], data["v"])
     if np.all(data["noise"] == data["noise"][0]):
         return models.PPCA(data["W"], data["mu"], float(data["noise"][0]))
     return models.FactorAnalysis(data["W"], data["mu"], data["noise"])
 
 
-def observation(case: Case, row: int) -> Any:
-    """The x of a row: a mixture target has none, and takes an empty one."""
-    return case.data["X"][row] if "X" in case.data else np.empty(0)
+def observed(case: Case) -> Any:
+    """Rows of x, as the library has them."""
+    return case.data["observation" if case.model == "mixture" else "X"]
 
 
 def variants(case: Case, dtype: str) -> list[Variant]:
@@ -94,7 +94,7 @@ def _chain(case: Case, dtype: str, threads: int) -> Run:
         row = case.row(seed)
         est = logpx.estimate(
             model,
-            observation(case, row),
+            observed(case)[row],
             proposal=proposals[row],
             n_samples=n,
             seed=seed,
@@ -157,7 +157,7 @@ def _log_joint(case: Case, dtype: str, threads: int) -> Run:
     _jit.compile_kernel(model.log_joint, dtype)
     z = case.arrays(dtype)["z"]
     blocks = np.ascontiguousarray(z.reshape(-1, BLOCK, z.shape[1]).transpose(0, 2, 1))
-    theta, x = model.theta.astype(dtype), observation(case, 0).astype(dtype)
+    theta, x = model.theta.astype(dtype), observed(case)[0].astype(dtype)
     outs = [np.empty((len(blocks), BLOCK)) for _ in range(threads)]
 
     def work(number: int) -> Any:

@@ -143,6 +143,18 @@ def test_a_race_is_in_turns_and_goes_on_without_those_that_drop_out(fake, start)
     assert "out of luck" in died.note
 
 
+def test_everyone_is_first_in_turn():
+    order = []
+
+    class Runner(Contestant):
+        def turn(self, seed, seconds):
+            order.append((self.name, seed))
+
+    race([Runner(name, "best", None, "") for name in "abc"], rounds=4, seed=7)
+    assert "".join(name for name, _ in order) == "abc" + "bca" + "cab" + "abc"
+    assert [seed for _, seed in order[::3]] == [7, 1007, 2007, 3007]
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc here")
 def test_an_idle_worker_leaves_the_cores_alone(fake):
     prepare(fake)
