@@ -77,9 +77,7 @@ def floor(counts: Mapping[str, float], rates: Mapping[str, float]) -> tuple[floa
     (0.5, 'multiplications')
     """
     times = {part: _time(counts, rates, units) for part, units in PARTS.items()}
-    any_vector = {
-        slot("other", width): sum(counts.get(slot(unit, width), 0.0) for unit in _VECTOR) for width in WIDTHS
-    }
+    any_vector = {slot("other", width): sum(counts.get(slot(unit, width), 0.0) for unit in _VECTOR) for width in WIDTHS}
     times["vector operations"] = _time(any_vector, rates, ("other",))
     times["instructions"] = counts["instructions"] / rates["issue"] if "issue" in rates else math.nan
     bound = max(times, key=lambda part: -1.0 if math.isnan(times[part]) else times[part])

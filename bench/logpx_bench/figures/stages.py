@@ -162,9 +162,7 @@ def _letters(axes: Axes) -> None:
 # -- roofline -----------------------------------------------------------------------------------------------------
 
 
-def shown(
-    models: list[tuple[str, dict[str, dict[str, s.Row]]]], dtype: str
-) -> list[tuple[str, int, float, float]]:
+def shown(models: list[tuple[str, dict[str, dict[str, s.Row]]]], dtype: str) -> list[tuple[str, int, float, float]]:
     """What a roofline shows: (stage, number of the model, intensity, GFLOP/s)."""
     found = []
     for number, (_, own) in enumerate(models):
@@ -269,9 +267,7 @@ def _case_sentence(name: str, dtype: str, rows: Mapping[str, s.Row]) -> str:
     most = max((rows[stage] for stage in floors.STAGES), key=lambda row: row["ns"])
     share = words.percent(most["ns"] / whole["ns"])
     ratio = f", {words.number(most['ratio'], 2)} times its floor" if s.finite(most["ratio"]) else ""
-    text = (
-        f"{name}, {dtype}: {words.number(whole['ns'])} ns a sample, {share} of it in {floors.STAGES[most['stage']]}{ratio}"
-    )
+    text = f"{name}, {dtype}: {words.number(whole['ns'])} ns a sample, {share} of it in {floors.STAGES[most['stage']]}{ratio}"
     if rest < 0:
         return f"{text}; the stages alone take {words.number(-rest, 2)} ns more than the whole, which is not drawn."
     return f"{text}; {words.number(rest, 2)} ns are in no stage."
