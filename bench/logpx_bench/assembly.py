@@ -10,7 +10,8 @@ registers, and loads and broadcasts from memory, take no arithmetic slot. A memo
 whatever the instruction does. What a called function executes (`calls`: the allocator, libm) is not counted.
 
 *Rates.* Instructions per nanosecond, unit by unit and width by width, of a loop of 24 that do not depend on one another,
-in cache; `issue` is the same of moves between integer registers, the cheapest instruction. Best of several runs.
+in cache; `issue` is the same of cheap
+instructions for integer and vector units in turn. Best of several runs.
 
 For x86-64 with AVX2, on systems that follow the System V calling convention; elsewhere `supported()` is False.
 """
@@ -258,7 +259,7 @@ _EXAMPLES = {
     "load": "vmovupd {at}(%rax), %{r}{i}",
     "store": "vmovupd %{r}{i}, {at}(%rax)",
 }
-_UNROLLED, _REGISTERS = 24, 12
+_UNROLLED, _REGISTERS, _MIXED = 24, 12, 384
 
 
 def _loop(name: str, body: Sequence[str], buffer: int, register: str) -> str:
@@ -269,8 +270,12 @@ def _loop(name: str, body: Sequence[str], buffer: int, register: str) -> str:
 
 def _programs(buffer: int) -> tuple[str, list[str]]:
     """The assembly of all loops, and the slot that each measures."""
-    issue = [f"movl %ecx, %{('edx', 'esi', 'r8d', 'r9d', 'r10d', 'r11d')[i % 6]}" for i in range(_UNROLLED)]
-    text, names = [".text\n", _loop("issue", issue, buffer, "ymm")], ["issue"]
+    integer = ("edx", "esi", "r8d", "r9d", "r10d", "r11d")
+    mixed = [
+        f"vxorpd %xmm14, %xmm15, %xmm{i // 2 % 12}" if i % 2 else f"addl $1, %{integer[i // 2 % 6]}"
+        for i in range(_MIXED)
+    ]
+    text, names = [".text\n", _loop("issue", mixed, buffer, "ymm")], ["issue"]
     for unit in UNITS:
         for width, register in zip(WIDTHS, ("xmm", "ymm", "zmm"), strict=True):
             if width <= widest():
@@ -295,4 +300,4 @@ def rates(repeats: int = 9, loops: int = 2000) -> Mapping[str, float]:
             start = time.perf_counter_ns()
             function(loops)
             best[name] = min(best[name], time.perf_counter_ns() - start)
-    return {name: loops * _UNROLLED / ns for name, ns in best.items()}
+    return {name: loops * (_MIXED if name == "issue" else _UNROLLED) / ns for name, ns in best.items()}

@@ -49,7 +49,7 @@ def section(facts: Facts, figure: Block) -> list[Block]:
         "every $L_k$ from one stream. What each takes, what it could take at least, and what was tried is on a page of its "
         f"own: [where a sample's time goes]({NAME})."
     )
-    return [Heading(2, "Where a sample's time goes"), Paragraph(text), figure]
+    return [Heading(2, "Where a sample's time goes"), Paragraph(text), figure, *_grids(facts.tables["stages"])[:1]]
 
 
 def blocks(facts: Facts, figure: Block) -> list[Block]:
@@ -73,7 +73,8 @@ def _opening(table: s.Table) -> str:
     if not known:
         return text.strip()
     low, high = min(row["ratio"] for row in known), max(row["ratio"] for row in known)
-    span = words.number(low, 2) if low == high else f"{words.number(low, 2)} to {words.number(high, 2)}"
+    ends = dict.fromkeys((words.number(low, 2), words.number(high, 2)))
+    span = " to ".join(ends)
     return f"{text}The whole loop takes {span} times the sum of the floors of its stages."
 
 
@@ -102,7 +103,8 @@ def _rates(found: Mapping[str, float]) -> Grid:
     return Grid(caption, ("instructions", *map(str, widths)), tuple(rows))
 
 
-def _stages(table: s.Table) -> list[Block]:
+def _grids(table: s.Table) -> list[Block]:
+    """A table of stages for each model in each precision."""
     grids: list[Block] = []
     header = ("stage", "bound by", "ns", "median", "floor", "ns / floor", "instructions", "vector", "flops", "bytes")
     for name, own in stages.cases(table):
@@ -115,6 +117,11 @@ def _stages(table: s.Table) -> list[Block]:
                 f"{whole['n_repeats']} repetitions, and their median. Vector: vector operations, of any width."
             )
             grids.append(Grid(caption, header, lines, n_left=2))
+    return grids
+
+
+def _stages(table: s.Table) -> list[Block]:
+    grids = _grids(table)
     if not grids:
         return []
     notes = (
@@ -124,8 +131,8 @@ def _stages(table: s.Table) -> list[Block]:
         "mispredicted branches, kinds of operations that share a port, and called functions. It is the floor of the "
         "code as it is compiled: an algorithm with fewer operations would have another. Bytes are those of "
         "all loads and stores as executed, constants and spilled registers included. The remainder is the whole less "
-        "the stages: misses between them, calls, and the set-up of a task; where it is negative, the stages alone lose "
-        "more than they save."
+        "the stages: misses between them, calls, and the set-up of a task; where it is negative, the stages take longer "
+        "alone than in the loop."
     )
     return [*grids, Paragraph(notes)]
 
