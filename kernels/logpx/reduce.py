@@ -54,7 +54,7 @@ def _fold(lanes, row):
 
 @inner
 def _shifted(a, at, shift, lanes):
-    """(max a, Σ exp(a − shift)) over the B elements from `at` on, in one pass; max passes nan over, the sum does not."""
+    """(max a, Σ exp(a − shift)) over the B elements from `at` on, in one pass; the sum is nan if any element is."""
     q = _EIGHTH
     for j in range(q):
         i = at + j
@@ -69,7 +69,7 @@ def _shifted(a, at, shift, lanes):
 
 @inner
 def _block(a, at, lanes):
-    """(m, s) of the B elements from `at` on: shifted by the first of them, and where that is too low, by the largest."""
+    """(m, s) of the B elements from `at` on: shifted by the first, and where that is too low, by the largest."""
     shift = a[at]
     for _ in range(2):
         if abs(shift) < math.inf:
@@ -111,7 +111,7 @@ def _merge(m, s, other_m, other_s):
 
 @inner
 def _row(a, lanes, padded, counter):
-    """log Σ exp over one row. A rest of more than an eighth of a block is padded to a block, a shorter one is summed."""
+    """log Σ exp over one row; a rest of more than an eighth of a block is padded to a block, a shorter one summed."""
     n = a.size
     n_blocks = n // BLOCK
     m, s = -math.inf, 0.0
