@@ -15,7 +15,7 @@ never share a counter.
 
 Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3, SC'11,
 doi:10.1145/2063384.2063405. Cost on one core with AVX-512: 1.4 ns a normal in float64, 0.8 in float32, half of it for
-the bits. Only the first word of a counter varies along a block: of twenty products three leave the loop. The loops
+the bits. Only the first word of a counter varies along a block: of twenty products two leave the loop. The loops
 are split (bits, then transform), since each half vectorises well and both together run out of registers.
 """
 
