@@ -5,13 +5,14 @@ straight run of instructions, assembled again (LLVM, module-level assembly), and
 an instruction is then the count of its run: exact, through every loop and branch, with nothing assumed of a trip
 count. The counters disturb no register and no flag, so the results are bit for bit those of the function itself.
 
-*Classes.* An instruction belongs to a unit (`UNITS`) and a width in bits; a scalar one takes a slot of 128. Moves between
-registers, and loads and broadcasts from memory, take no arithmetic slot. A memory operand is a load or a store beside
-whatever the instruction does. What a called function executes (`calls`: the allocator, libm) is not counted.
+*Classes.* An instruction belongs to a unit (`counts.UNITS`) and a width in bits; a scalar one takes a slot of 128.
+Moves between registers, and loads and broadcasts from memory, take no arithmetic slot. A memory operand is a load or a
+store beside whatever the instruction does. What a called function executes (`calls`: the allocator, libm) is not
+counted.
 
-*Rates.* Instructions per nanosecond, unit by unit and width by width, of a loop of 24 that do not depend on one another,
-in cache; `issue` is the same of cheap
-instructions for integer and vector units in turn. Best of several runs.
+*Rates.* Instructions per nanosecond, unit by unit and width by width, of a loop of 24 that do not depend on one
+another, in cache; `issue` is the same of a long loop of cheap instructions for integer and vector units in turn. Best
+of several runs.
 
 For x86-64 with AVX2, on systems that follow the System V calling convention; elsewhere `supported()` is False.
 """
@@ -155,7 +156,7 @@ def _traffic(name: str, operands: Sequence[str]) -> tuple[bool, bool]:
 
 
 def instrumented(assembly: str, counters: int) -> tuple[str, list[list[str]]]:
-    """The assembly with a counter before every straight run, eight bytes each from the address `counters` on; the runs."""
+    """The assembly with a counter before every straight run, eight bytes each from the address `counters`; the runs."""
     runs: list[list[str]] = []
     out: list[str] = []
     begins, code = True, False
@@ -201,7 +202,7 @@ def _flat(argument: Any) -> list[int]:
 
 
 def executed(dispatcher: Any, arguments: Sequence[Any]) -> Counter[str]:
-    """How often each class of instruction (see `counts.CLASSES`) runs in one call of a function compiled in this process.
+    """How often each class of instruction (see `counts.CLASSES`) runs in one call of a function.
 
     Parameters
     ----------

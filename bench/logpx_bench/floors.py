@@ -4,17 +4,19 @@ The floor of a stage is the longest of the times that each part of the core need
 instructions, each at the rate measured for that kind and width of instruction in a loop of nothing else:
 
     floor = max over parts of  Σ count / rate,   parts = multiplications, additions, divisions and roots,
-                                                 integer products, all vector operations, loads, stores, all instructions
+                                                 integer products, all vector operations, loads, stores,
+                                                 all instructions
 
-It leaves out latency (chains of dependent operations), misses of the first cache, mispredicted branches, operations that
-share a port with another kind, and called functions. So it is a floor of this machine code: other code for the same
-numbers may have a lower one.
-The arithmetic intensity is floating-point operations over bytes that the code loads and stores, as executed, and belongs
-to the roof of the first cache (Williams, Waterman and Patterson, 2009, doi:10.1145/1498765.1498785). Integer operations,
-most of what a generator of random numbers does, are no flops.
+It leaves out latency (chains of dependent operations), misses of the first cache, mispredicted branches, operations
+that share a port with another kind, and called functions. So it is a floor of this machine code: other code for the
+same numbers may have a lower one.
 
-Times are the least of the interleaved repetitions, with the median beside. The remainder is the least of the whole less the
-sum of the stages' least.
+The arithmetic intensity is floating-point operations over bytes that the code loads and stores, as executed, and
+belongs to the roof of the first cache (Williams, Waterman and Patterson, 2009, doi:10.1145/1498765.1498785). Integer
+operations, most of what a generator of random numbers does, are no flops.
+
+Times are the least of the interleaved repetitions, with the median beside. The remainder is the least of the whole less
+the sum of the stages' least.
 """
 
 from __future__ import annotations

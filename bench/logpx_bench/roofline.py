@@ -3,13 +3,14 @@
     clock          a chain of dependent additions and exclusive ors, one cycle each: GHz
     fma_float64    x ← x·m + c on eight registers at once, eight times between a load and a store: GFLOP/s of one core
     fma_float32    the same in single precision
-    triad_*        a ← b + s·c (McCalpin's STREAM), arrays together of a stated size: GB/s, 24 bytes an element as STREAM
-                   counts them (what a write reads first is left out); `triad_memory_2` on two threads, half an array each
+    triad_*        a ← b + s·c (McCalpin's STREAM), arrays together of a stated size: GB/s, 24 bytes an element as
+                   STREAM counts them (what a write reads first is left out); `triad_memory_2` on two threads, half an
+                   array each
     rate_*         instructions per nanosecond by unit and width (`logpx_bench.assembly`), where they can be measured
 
-S. Williams, A. Waterman, D. Patterson (2009), doi:10.1145/1498765.1498785, for the use of such roofs. Each is the best of
-interleaved repetitions on one core, unless said: a roof is what the machine can do, not what it does on average. Cost:
-about a second and 200 MB, most of them for the arrays that no cache holds.
+S. Williams, A. Waterman, D. Patterson (2009), doi:10.1145/1498765.1498785, for the use of such roofs. Each is the best
+of interleaved repetitions on one core, unless said: a roof is what the machine can do, not what it does on average.
+Cost: about a second and 200 MB, most of them for the arrays that no cache holds.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 
+from logpx_bench.counts import CLASSES, SLOTS
 from logpx_bench.schema import content_key
 from logpx_bench.store import Store
 
@@ -160,6 +161,28 @@ def add_ranking(store, gap=0.4):
         )
 
 
+#: Nanoseconds of each stage in the store made up below, and the vector of counts that every stage has.
+STAGE_NS = {"points": 3.0, "proposal": 0.5, "log_joint": 1.5, "weights": 0.4, "largest": 0.3, "exponentials": 1.0}
+STAGE_NS |= {"levels_1_3": 1.2, "levels_4_6": 0.3, "levels_7_10": 0.3, "carry": 0.2}
+COUNTS = {"instructions": 6.0, "multiply512": 1.0, "load512": 0.5, "load_bytes": 32.0, "flops": 16.0}
+LIMITS = {"clock": 4.0, "fma_float64": 64.0, "fma_float32": 128.0, "triad_l1": 200.0, "triad_l2": 100.0}
+LIMITS |= {"triad_l3": 60.0, "triad_memory": 25.0, "triad_memory_2": 30.0, "rate_issue": 24.0}
+LIMITS |= {f"rate_{name}": 4.0 for name in SLOTS}
+
+
+def add_stages(store, whole=9.0, limits=LIMITS, counts=COUNTS):
+    """Stages of two models in both precisions, with a whole of so many nanoseconds, and the machine's limits."""
+    for n_latents, dtype in ((2, "float64"), (2, "float32"), (16, "float64"), (16, "float32")):
+        scale = n_latents / 2
+        values = {f"ns/{name}": [scale * ns, 1.1 * scale * ns] for name, ns in STAGE_NS.items()}
+        values |= {f"count/{name}": [counts.get(kind, 0.0) for kind in CLASSES] for name in STAGE_NS}
+        values["ns/whole"] = [scale * whole, 1.2 * scale * whole]
+        columns = {"dtype": dtype, "estimator": "importance", "n_latents": n_latents, "data": "sample", "threads": 1}
+        store.write_cell(_cell("stages", "stages", n_samples=2**18, n_replicates=1, **columns), values=values)
+    cell = _cell("limits", "limits", estimator="limits", model="machine", n_latents=None, n_samples=0, row=None)
+    store.write_cell(cell, values={f"limit/{name}": [value] for name, value in limits.items()})
+
+
 def add_gallery(store):
     """Noise images and log p(x) of 40 held-out images for PCA, PPCA and factor analysis."""
     rng = np.random.default_rng(5)
@@ -308,6 +331,7 @@ def build(path, *, widths=None, n_replicates=32):
         add_ranking(store)
         add_gallery(store)
         add_peers(store)
+        add_stages(store)
     return path
 
 

@@ -15,10 +15,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from logpx_bench import data, page, summary
+from logpx_bench import data, floors, page, summary
 from logpx_bench.errors import InputError, StoreError
 from logpx_bench.figures import FIGURES, words
-from logpx_bench.page import findings, formula, html, markdown, story
+from logpx_bench.page import findings, formula, html, markdown, story, tuning
 from logpx_bench.page.blocks import Code, Equation, Grid, Heading, Listing, Paragraph, Picture, Skipped
 from logpx_bench.page.facts import Facts
 from logpx_bench.store import Store
@@ -85,7 +85,12 @@ def read(folder):
 
 def test_every_figure_comes_in_three_formats_with_its_data_and_within_the_size_allowed(report):
     expected = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png")}
-    expected |= {f"data/{name}.csv" for name in FIGURES} | {"data/results.csv", "README.md", "index.html"}
+    expected |= {f"data/{name}.csv" for name in FIGURES} | {
+        "data/results.csv",
+        "README.md",
+        "where-time-goes.md",
+        "index.html",
+    }
     assert set(digest(report)) == expected
     sizes = [file.stat().st_size for file in report.rglob("*") if file.is_file()]
     assert max(sizes) < 1e6
@@ -215,6 +220,33 @@ def test_the_noise_floor_that_is_told_is_the_one_that_was_used():
     assert findings.FLOOR == data.NOISE_FLOOR
 
 
+def test_the_page_of_stages_is_the_table_of_floors(report, path):
+    """Every number of its tables is that of the table, its files are there, and its markup is sound."""
+    text = (report / "where-time-goes.md").read_text(encoding="utf-8")
+    with Store.open(path, create=False) as store:
+        rows = floors.stages(store)
+    for row in rows:
+        name = floors.STAGES.get(row["stage"], f"**{row['stage']}**" if row["stage"] == "whole" else row["stage"])
+        ns = (words.number(row["ns"]), words.number(row["ns_median"]))
+        assert f"| {name} | {row['bound'] or '–'} | {ns[0]} | {ns[1]} |" in text
+    for address in re.findall(r"\]\(([^)]+)\)", text):
+        assert (report / address).is_file(), address
+    for change in tuning.load():
+        assert change.change in text
+    assert not re.search(r"\bnan\b|\bNone\b|unknown", text)
+    assert text.count("$") % 2 == 0
+
+
+def test_without_limits_there_are_no_floors_and_no_nan(tmp_path, stubs):
+    with Store.open(tmp_path / "bare.sqlite") as store:
+        made.add_stages(store, limits={}, counts={kind: float("nan") for kind in made.CLASSES})
+        folder = page.build(store, tmp_path / "out").parent
+    text = (folder / "where-time-goes.md").read_text(encoding="utf-8")
+    assert "no experiment named `limits`" in text
+    assert "Floors are not known" in text
+    assert not re.search(r"\bnan\b|\bNone\b|unknown", text)
+
+
 # -- what is not there, and what goes wrong -----------------------------------------------------------------------
 
 
@@ -230,8 +262,8 @@ def test_an_absent_experiment_is_said_and_its_old_files_go(path, tmp_path, stubs
     assert not (out / "data" / "ranking.csv").exists()
     for name in ("README.md", "index.html"):
         text = (out / name).read_text(encoding="utf-8")
-        assert text.count("not drawn") == 6
-        for experiment in ("dimension", "proposal_quality", "scaling", "digits", "ranking", "peers"):
+        assert text.count("not drawn") == 7
+        for experiment in ("dimension", "proposal_quality", "scaling", "stages", "digits", "ranking", "peers"):
             assert re.search(f"no experiment named (`|<code>){experiment}(`|</code>)", text)
 
 

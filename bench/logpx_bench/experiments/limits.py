@@ -19,8 +19,7 @@ SETTINGS = {"repeats": Option(int, 1, 1000, "interleaved repetitions, of which t
 
 def expand(suite: str, experiment: "Experiment") -> list[Cell]:
     """The one cell."""
-    names = ("machine", {}), ("limits", {})
-    return [Cell.of(suite, experiment, *names, n_samples=0, n_replicates=0, seed=0, threads=1)]
+    return [Cell.of(suite, experiment, ("machine", {}), ("limits", {}), n_samples=0, n_replicates=0, seed=0, threads=1)]
 
 
 def check(experiment: "Experiment", where: str) -> None:

@@ -7,10 +7,10 @@
     levels 1 to 3, 4 to 6, 7 to 10     the tree, with the records of their moments
     carry                              the block's node into the binary counter of nodes
 
-One after the other they are the driver's loop (`logpx.driver.run_streams`) for a block of narrow weights, without groups.
-A stage is called by pointer, as the driver calls its kernels, so that nothing of it moves out of the loop that times
-it. The log weights are those of the run. What a stage overwrites in place stays in the range of true data, except the
-node that a carry merges: it is copied anew before each (132 numbers, the only work that is not the driver's).
+One after the other they are the driver's loop (`logpx.driver.run_streams`) for a block of narrow weights, without
+groups. A stage is called by pointer, as the driver calls its kernels, so that nothing of it moves out of the loop that
+times it. The log weights are those of the run. What a stage overwrites in place stays in the range of true data, except
+the node that a carry merges: it is copied anew before each (132 numbers, the only work that is not the driver's).
 """
 
 from collections.abc import Callable, Sequence
@@ -103,7 +103,7 @@ class Stage:
         return lambda n: loop(self.function, n, arguments)
 
     def fresh(self) -> Any:
-        """The function as compiled in this process and not loaded from the cache, so that its machine code can be read."""
+        """The function as compiled in this process, not loaded from the cache: its machine code can be read."""
         if len(self.function.overloads) == 1 and not self.function.stats.cache_hits:
             return self.function
         again = _jit.inner(self.function.py_func)
@@ -120,7 +120,7 @@ def aligned(array: Any) -> Any:
     return copy
 
 
-def _compiled(function: Callable[..., None], signature: tuple[Any, ...]) -> Any:
+def _compiled(function: Any, signature: tuple[Any, ...]) -> Any:
     made = _jit.compiled(types.void(*signature))(function)
     made.compile()
     return made.dispatcher

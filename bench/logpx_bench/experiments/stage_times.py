@@ -5,8 +5,8 @@ engine runs it. Repetitions are interleaved: every stage and the whole once, the
 the sum of the stages (misses of the cache between them, calls, the set-up of a task) is left to the reader.
 
 Beside the times stand the instructions that each stage executes for a sample, counted by its own machine code
-(`logpx_bench.assembly`); nan where that is not possible. Counting needs a compilation of its own: counts are kept in the
-kernels' cache folder, whose name holds their source and the CPU.
+(`logpx_bench.assembly`); nan where that is not possible. Counting needs code compiled in this process: counts are kept
+in the kernels' cache folder, whose name holds their source and the CPU.
 
 Run as `python -m logpx_bench.experiments.stage_times`.
 """

@@ -1,7 +1,7 @@
 """Where a sample's time goes: nanoseconds a sample of every stage of the driver's loop, and of the loop as a whole.
 
-A cell is a model in one precision; every experiment runs both, each in a fresh process (`stage_times`, which says what is
-measured there and how).
+A cell is a model in one precision; every experiment runs both, each in a fresh process (`stage_times`, which says what
+is measured there and how).
 """
 
 import itertools

@@ -1,10 +1,10 @@
-"""Where a sample's time goes: nanoseconds of every stage with their floors, and the stages under the roofs of the machine.
+"""Where a sample's time goes: nanoseconds of every stage with their floors, and the stages under the machine's roofs.
 
 A bar is a model in one precision; its segments are the stages in the driver's order, each lettered. The solid part of a
-segment is the stage's floor (`logpx_bench.floors`), the pale part what it takes beyond that. Below, every stage stands at
-its arithmetic intensity and its rate of floating-point operations, under the measured bandwidths and peaks (Williams,
-Waterman and Patterson, 2009, doi:10.1145/1498765.1498785). The tree works in float64 in either precision; of models
-after the first only the kernels are drawn there, since the rest is the same code.
+segment is the stage's floor (`logpx_bench.floors`), the pale part what it takes beyond that. Below, every stage stands
+at its arithmetic intensity and its rate of floating-point operations, under the measured bandwidths and peaks
+(Williams, Waterman and Patterson, 2009, doi:10.1145/1498765.1498785). The tree works in float64 in either precision; of
+models after the first only the kernels are drawn there, since the rest is the same code.
 """
 
 from __future__ import annotations
@@ -223,8 +223,8 @@ def _lines(axes: Axes, roofs: Mapping[str, float], tops: list[tuple[str, float]]
     for name, bandwidth in roofs.items():
         axes.plot([low, top / bandwidth], [low * bandwidth, top], **ink)  # type: ignore[arg-type]
         axes.text(
-            0.87 * top / bandwidth, 0.87 * 1.05 * top, f"{ROOFS[name]}, {words.number(bandwidth, 2)} GB/s", fontsize=7.5,
-            color="#555555", rotation=_slope(axes), rotation_mode="anchor", ha="right",
+            0.87 * top / bandwidth, 0.87 * 1.05 * top, f"{ROOFS[name]}, {words.number(bandwidth, 2)} GB/s",
+            fontsize=7.5, color="#555555", rotation=_slope(axes), rotation_mode="anchor", ha="right",
             va="top" if name == "triad_memory" else "bottom",
         )  # fmt: skip
     for i, (name, peak) in enumerate(tops):
@@ -251,14 +251,14 @@ def caption(table: s.Table) -> str:
     span = f"{repeats[0]}" if len(repeats) == 1 else f"{repeats[0]} to {repeats[-1]}"
     known = any(s.finite(row["floor_ns"]) for row in table if row["kind"] == "stage")
     floor = (
-        "The solid part of a segment is its floor: the least time that the instructions it executes can take at the rates "
-        "measured on this machine, latency and misses left out. "
+        "The solid part of a segment is its floor: the least time that the instructions it executes can take at the "
+        "rates measured on this machine, latency and misses left out. "
         if known
         else "Floors are not known: this store has no counts of instructions, or no limits of the machine. "
     )
     return (
-        f"{' '.join(sentences)} {floor}A black line marks the whole loop, timed in one piece; each time is the least of "
-        f"{span} interleaved repetitions. The letters are the same below."
+        f"{' '.join(sentences)} {floor}A black line marks the whole loop, timed in one piece; each time is the least "
+        f"of {span} interleaved repetitions. The letters are the same below."
     )
 
 
@@ -267,7 +267,8 @@ def _case_sentence(name: str, dtype: str, rows: Mapping[str, s.Row]) -> str:
     most = max((rows[stage] for stage in floors.STAGES), key=lambda row: row["ns"])
     share = words.percent(most["ns"] / whole["ns"])
     ratio = f", {words.number(most['ratio'], 2)} times its floor" if s.finite(most["ratio"]) else ""
-    text = f"{name}, {dtype}: {words.number(whole['ns'])} ns a sample, {share} of it in {floors.STAGES[most['stage']]}{ratio}"
+    where = f"{floors.STAGES[most['stage']]}{ratio}"
+    text = f"{name}, {dtype}: {words.number(whole['ns'])} ns a sample, {share} of it in {where}"
     if rest < 0:
         return f"{text}; the stages alone take {words.number(-rest, 2)} ns more than the whole, which is not drawn."
     return f"{text}; {words.number(rest, 2)} ns are in no stage."

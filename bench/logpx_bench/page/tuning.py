@@ -1,7 +1,7 @@
 """What was tried to make a sample cheaper: `tuning.toml`, kept by hand, read and checked.
 
-The only numbers of the report that do not come from the store: they were measured while the code was changed, and the code
-as it was before is not here to be measured again.
+The only numbers of the report that do not come from the store: they were measured while the code was changed, and the
+code as it was before is not here to be measured again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that was tried: `before` and `after` are (least, most) in `unit`, None where it was not measured alone."""
+    """One thing that was tried: `before` and `after` are (least, most) in `unit`, None where not measured alone."""
 
     change: str
     predicted: str
@@ -75,8 +75,10 @@ def _change(table: dict[str, Any], where: str) -> Change:
     if not isinstance(table.get("unit", ""), str):
         fail(f"{where}: unit", f"is {table['unit']!r}; it needs some words, such as 'ns a sample'")
     if ("before" in table) != ("after" in table):
-        fail(where, "has only one of before and after; give both, or neither where it was not measured alone")
-    spans = {key: _read_span(table[key], f"{where}: {key}") for key in ("before", "after") if key in table}
+        fail(where, "has only one of before and after; give both, or neither if it was not measured alone")
+    spans: dict[str, Any] = {
+        key: _read_span(table[key], f"{where}: {key}") for key in ("before", "after") if key in table
+    }
     return Change(**{**table, **spans})
 
 

@@ -45,9 +45,9 @@ UNITS: Mapping[str, str] = {
 def section(facts: Facts, figure: Block) -> list[Block]:
     """What the report says of it, with the figure."""
     text = (
-        "Every sample passes through the same few stages: random numbers, a proposal, a log joint, and the tree that reads "
-        "every $L_k$ from one stream. What each takes, what it could take at least, and what was tried is on a page of its "
-        f"own: [where a sample's time goes]({NAME})."
+        "Every sample passes through the same few stages: random numbers, a proposal, a log joint, and the tree that "
+        "reads every $L_k$ from one stream. What each takes, what it could take at least, and what was tried is on a "
+        f"page of its own: [where a sample's time goes]({NAME})."
     )
     return [Heading(2, "Where a sample's time goes"), Paragraph(text), figure, *_grids(facts.tables["stages"])[:1]]
 
@@ -63,9 +63,9 @@ def blocks(facts: Facts, figure: Block) -> list[Block]:
 
 def _opening(table: s.Table) -> str:
     text = (
-        "A log weight is made in blocks of 1024 samples, by one compiled loop: points, proposal, log joint, log weights, "
-        "then the tree. Each stage is timed alone over blocks in the first cache, and so is the whole loop, on one core, "
-        "in interleaved repetitions. The instructions that a stage executes are counted by its own machine code, "
+        "A log weight is made in blocks of 1024 samples, by one compiled loop: points, proposal, log joint, log "
+        "weights, then the tree. Each stage is timed alone over blocks in cache, and so is the whole loop, on one "
+        "core, in interleaved repetitions. The instructions that a stage executes are counted by its own machine code, "
         "and held against the rate at which this machine executes their kind: that gives each stage a floor. "
     )
     rows = [row for row in table if row["kind"] == "stage" and row["stage"] == floors.WHOLE]
@@ -97,8 +97,8 @@ def _rates(found: Mapping[str, float]) -> Grid:
     widths = [width for width in (128, 256, 512) if f"rate_other{width}" in found]
     rows = [(name, *(words.number(found[f"rate_{unit}{width}"]) for width in widths)) for unit, name in UNITS.items()]
     caption = (
-        "Instructions per nanosecond by the width of their registers in bits, each in a loop of nothing else; scalars count "
-        f"as the narrowest. Of any kind at most {words.number(found.get('rate_issue'))} per nanosecond."
+        "Instructions per nanosecond by the width of their registers in bits, each in a loop of nothing else; scalars "
+        f"count as the narrowest. Of any kind at most {words.number(found.get('rate_issue'))} per nanosecond."
     )
     return Grid(caption, ("instructions", *map(str, widths)), tuple(rows))
 
@@ -125,20 +125,20 @@ def _stages(table: s.Table) -> list[Block]:
     if not grids:
         return []
     notes = (
-        "The floor is the time of the part of the core that is busiest, if nothing else kept it waiting: multiplications, "
-        "additions, divisions, integer products, all vector operations together, loads, stores, or the number of "
-        "instructions. It leaves out the latency of chains of dependent operations, misses of the first cache, "
+        "The floor is the time of the part of the core that is busiest, if nothing else kept it waiting: "
+        "multiplications, additions, divisions, integer products, all vector operations together, loads, stores, or "
+        "the number of instructions. It leaves out the latency of chains of dependent operations, misses of the first cache, "
         "mispredicted branches, kinds of operations that share a port, and called functions. It is the floor of the "
         "code as it is compiled: an algorithm with fewer operations would have another. Bytes are those of "
         "all loads and stores as executed, constants and spilled registers included. The remainder is the whole less "
-        "the stages: misses between them, calls, and the set-up of a task; where it is negative, the stages take longer "
-        "alone than in the loop."
+        "the stages: misses between them, calls, and the set-up of a task; where it is negative, the stages take "
+        "longer alone than in the loop."
     )
     return [*grids, Paragraph(notes)]
 
 
 def _line(row: s.Row) -> tuple[str, ...]:
-    name = (floors.STAGES | {floors.REMAINDER: "remainder", floors.WHOLE: "**whole**"}).get(row["stage"], "")
+    name = {**floors.STAGES, floors.REMAINDER: "remainder", floors.WHOLE: "**whole**"}.get(row["stage"], "")
     numbers = [words.number(row[key], 3) if s.finite(row[key]) else "–" for key in ("ns", "ns_median", "floor_ns")]
     counts = ("instructions", "vector", "flops", "bytes")
     ratio = words.number(row["ratio"], 2) if s.finite(row["ratio"]) else "–"
