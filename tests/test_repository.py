@@ -94,7 +94,7 @@ FIGURE_NAMES = [
 HELPERS = {
     "logpx.models": {"base", "user", "linear_gaussian"},
     "logpx.proposals": {"base", "divergences"},
-    "logpx.points": {"base"},
+    "logpx.points": {"base", "words"},
 }
 
 

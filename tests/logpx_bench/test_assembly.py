@@ -1,7 +1,7 @@
-"""Machine code that counts itself: planted loops with known numbers of operations, and the same bits as without counting.
+"""Machine code that counts itself: planted loops with known numbers of operations, and the same bits as uncounted.
 
-Exact tests, but for the rates, of which only ratios are looked at, with room of a factor that no disturbance of a best of
-nine brings about.
+Exact tests, but for the rates, of which only ratios are looked at, with room of a factor that no disturbance of a best
+of nine brings about.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Stages: together they are the driver's tree, and a small cell for real. Exact; no time is looked at but for its sign."""
+"""Stages: together they are the driver's tree, and a small cell for real. Exact; of times only the sign is looked at."""
 
 import dataclasses
 import json
@@ -91,7 +91,7 @@ def test_a_cell_times_every_stage_in_a_process_of_its_own(load, tmp_path):
 
 
 def check_counts(table):
-    """Operations that the sources have: an exponential and a pair's Δ, and so on; floors below the times but for noise."""
+    """Operations that the sources have, an exponential and a pair's Δ; floors are below the times but for noise."""
     rows = {row["stage"]: row for row in table if row["dtype"] == "float64"}
     assert rows["weights"]["flops"] == 1.0
     assert rows["exponentials"]["flops"] > 20

@@ -15,8 +15,8 @@ A new kind is one file here and one row in `KINDS`.
 from logpx_bench.experiments.base import Cell, Kind, Record
 from logpx_bench.experiments.gallery import GALLERY
 from logpx_bench.experiments.ladder import LADDER
-from logpx_bench.experiments.peers import PEERS
 from logpx_bench.experiments.limits import LIMITS
+from logpx_bench.experiments.peers import PEERS
 from logpx_bench.experiments.ranking import RANKING
 from logpx_bench.experiments.scaling import SCALING
 from logpx_bench.experiments.stages import STAGES

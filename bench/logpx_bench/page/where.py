@@ -127,8 +127,8 @@ def _stages(table: s.Table) -> list[Block]:
     notes = (
         "The floor is the time of the part of the core that is busiest, if nothing else kept it waiting: "
         "multiplications, additions, divisions, integer products, all vector operations together, loads, stores, or "
-        "the number of instructions. It leaves out the latency of chains of dependent operations, misses of the first cache, "
-        "mispredicted branches, kinds of operations that share a port, and called functions. It is the floor of the "
+        "the number of instructions. It leaves out the latency of chains of dependent operations, misses of the first "
+        "cache, mispredicted branches, kinds of operations that share a port, and called functions. It is the floor of the "
         "code as it is compiled: an algorithm with fewer operations would have another. Bytes are those of "
         "all loads and stores as executed, constants and spilled registers included. The remainder is the whole less "
         "the stages: misses between them, calls, and the set-up of a task; where it is negative, the stages take "
