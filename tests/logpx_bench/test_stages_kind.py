@@ -1,4 +1,4 @@
-"""Stages: together they are the driver's tree, and a small cell for real. Exact; of times only the sign is looked at."""
+"""Stages: together they are the driver's tree, and a small cell for real. Exact; of times only the sign counts."""
 
 import dataclasses
 import json
