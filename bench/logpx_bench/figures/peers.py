@@ -147,8 +147,10 @@ def draw(table: s.Table) -> Figure:
         )
         for i, (title, cases) in enumerate(kinds.items()):
             for j, dtype in enumerate(dtypes):
-                axes = figure.add_subplot(grid[i, j])
                 own = [row for row in rows if row["dtype"] == dtype and kind(row) == title]
+                if not own:  # such cases are in the other precision alone
+                    continue
+                axes = figure.add_subplot(grid[i, j])
                 _panel(axes, own, list(cases), peers)
                 _axis(axes, limits, last=i == len(kinds) - 1)
                 axes.set_yticks(range(len(cases)), list(cases.values()) if j == 0 else [""] * len(cases))

@@ -220,10 +220,15 @@ def _lines(axes: Axes, roofs: Mapping[str, float], tops: list[tuple[str, float]]
     """Bandwidths as slopes up to the peak, and the peaks."""
     ink = {"color": "#666666", "linewidth": 1.0, "zorder": 1}
     top = tops[0][1]
+    said: list[float] = []
     for name, bandwidth in roofs.items():
         axes.plot([low, top / bandwidth], [low * bandwidth, top], **ink)  # type: ignore[arg-type]
+        if any(abs(math.log(bandwidth / other)) < 0.4 for other in said):  # a label on top of another
+            continue
+        said.append(bandwidth)
+        near = " and ".join(ROOFS[one] for one, other in roofs.items() if abs(math.log(other / bandwidth)) < 0.4)
         axes.text(
-            0.87 * top / bandwidth, 0.87 * 1.05 * top, f"{ROOFS[name]}, {words.number(bandwidth, 2)} GB/s",
+            0.87 * top / bandwidth, 0.87 * 1.05 * top, f"{near}, {words.number(bandwidth, 2)} GB/s",
             fontsize=7.5, color="#555555", rotation=_slope(axes), rotation_mode="anchor", ha="right",
             va="top" if name == "triad_memory" else "bottom",
         )  # fmt: skip
