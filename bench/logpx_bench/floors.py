@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -103,7 +104,7 @@ def stages(store: Store, experiment: str = "stages") -> Table:
     found = limits(store)
     rates = {name.removeprefix("rate_"): value for name, value in found.items() if name.startswith("rate_")}
     table = []
-    for cell in summary.runs(store, experiment):
+    for cell in sorted(summary.runs(store, experiment), key=_place):
         values = store.values(cell["key"])
         if cell["kind"] != "stages" or not {f"ns/{name}" for name in (*STAGES, WHOLE)} <= set(values):
             continue
@@ -118,6 +119,11 @@ def stages(store: Store, experiment: str = "stages") -> Table:
         repeats = int(values[f"ns/{WHOLE}"].size)
         table += [own | {"stage": row["stage"], "n_repeats": repeats} | row for row in rows]
     return table
+
+
+def _place(cell: Mapping[str, Any]) -> tuple[int, str, bool]:
+    """Small models first, float64 before float32: the same order from any store."""
+    return cell["n_latents"] or 0, cell["model"], cell["dtype"] != "float64"
 
 
 def _row(name: str, least: float, middle: float, values: Mapping[str, np.ndarray], rates: Mapping[str, float]) -> Row:
