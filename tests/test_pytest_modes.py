@@ -112,7 +112,7 @@ def test_any_other_warning_is_an_error(category):
 
 
 def test_benchmark_only_from_the_root_selects_every_case_and_no_test():
-    cases = ("bench/test_kernels.py", "bench/test_estimators.py")
+    cases = ("bench/test_kernels.py", "bench/test_estimators.py", "bench/test_peers.py")
     plain, only, large = (
         run("--collect-only", "-q", *options) for options in (cases, ("--benchmark-only",), (*cases, "--large"))
     )
