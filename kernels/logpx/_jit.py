@@ -136,24 +136,57 @@ def _our_cache():
         numba.config.CACHE_DIR = before
 
 
+class _Inside:
+    """A compiled function without the wrappers that calls from Python need: a quarter of what it takes to compile.
+
+    Compiled code takes it for the dispatcher that it holds. A call from Python goes to a second one, made then.
+    """
+
+    def __init__(self, function, **options):
+        functools.update_wrapper(self, function)
+        self.py_func, self.options = function, options
+        self.dispatcher = numba.njit(no_cfunc_wrapper=True, no_cpython_wrapper=True, **options)(function)
+
+    @property
+    def _numba_type_(self):
+        return numba.typeof(self.dispatcher)
+
+    @functools.cached_property
+    def _from_python(self):
+        return numba.njit(**self.options)(self.py_func)
+
+    def __call__(self, *arguments):
+        return self._from_python(*arguments)
+
+
 def leaf(function):
     """A scalar building block, inlined into its callers with its own floating-point flags."""
-    return numba.njit(forceinline=True, no_cfunc_wrapper=True, fastmath={"contract"}, error_model="numpy")(function)
+    return _Inside(function, forceinline=True, fastmath={"contract"}, error_model="numpy")
+
+
+_ARRAY_OPTIONS = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "boundscheck": False}
+
+
+def _plain_python(function):
+    """Machine code does not warn of inf − inf; NumPy's scalars would."""
+    return np.errstate(all="ignore")(function)
 
 
 def inner(function):
     """A function over arrays that compiled code calls; part of its callers' machine code."""
-    return _njit(function, cache=False, no_cfunc_wrapper=True)  # only kernels are called by pointer
+    return _plain_python(function) if DISABLED else _Inside(function, **_ARRAY_OPTIONS)
 
 
-def _njit(function, cache, **more):
-    if DISABLED:  # machine code does not warn of inf − inf; NumPy's scalars would
-        return np.errstate(all="ignore")(function)
-    options = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "boundscheck": False, **more}
-    if not cache:
-        return numba.njit(**options)(function)
+def uncached(function):
+    """A function over arrays that is compiled anew in every process, so that its machine code can be read."""
+    return _plain_python(function) if DISABLED else numba.njit(**_ARRAY_OPTIONS)(function)
+
+
+def _njit(function, cache):
+    if DISABLED or not cache:
+        return uncached(function)
     with _our_cache():
-        return numba.njit(cache=True, **options)(function)
+        return numba.njit(cache=True, **_ARRAY_OPTIONS)(function)
 
 
 def kernel(kind, *, dtypes=("float64",), cache=True):

@@ -1,13 +1,16 @@
 """Log-sum-exp of arrays: log Σ exp(a_i), in one pass, block by block.
 
-    (m, s) of a block:  m = max a,  s = Σ exp(a_i − m) = e^{c − m} Σ exp(a_i − c), c any element within 700 of m
+    (m, s) of a block:  m a number near its largest or above it,  s = Σ exp(a_i − m)
     of two blocks, m ≥ m':  (m, s + exp(m' − m) s');   at the end  log Σ exp(a_i) = m + log s
 
 as SciPy defines it at the edges: an empty sum is −inf, all −inf gives −inf, any +inf gives +inf, any nan gives
-nan. The data are read once: c is the block's first element, whose distance from the largest is known at the end, and is
-seldom too far. A block costs one vectorised exponential an element; its eighths are added side by side, and
-blocks are merged by a binary counter, so that the rounding error grows like log n and the result does not depend on the
-memory layout asked for. Cost: 1.2 ns an element on one core with AVX-512.
+nan. The data are read once: a block is shifted by the largest element seen so far, and only one that exceeds it by more
+than a little is summed again, shifted by its own. A block costs one vectorised exponential an element; its strips
+are added side by side, and blocks are merged by a binary counter, so that the rounding error grows like log n and the
+result does not depend on the memory layout asked for.
+
+The exponential is `vecmath.exp_narrow` with one step of reduction and one coefficient less: its error is 3e−16, and
+3e−17 more for every nat that an element lies below the shift, by which its share of the sum has fallen too. Cost: 0.6 ns an element on one core with AVX-512; the multiply-adds alone are 0.45.
 """
 
 import math
@@ -17,14 +20,24 @@ from numba import types
 from numpy.typing import ArrayLike
 
 from logpx import vecmath
-from logpx._jit import BLOCK, compiled, inner
+from logpx._jit import compiled, inner
 from logpx.checks import real_array
 from logpx.errors import InputError
+from logpx.vecmath import bits_of, float_of
 
 _f8 = types.float64
-_EIGHTH = BLOCK >> 3
+#: Elements of a strip; a step adds eight strips side by side; a block is the unit of merging.
+_STRIP = 64
+_STEP = 8 * _STRIP
+_BLOCK = 8 * _STEP
 #: Below it exp(a − m) is nothing beside the largest element's share: such elements are raised to it.
 _FAR_BELOW = -700.0
+#: How far above the shift an element may lie.
+_ABOVE = 4.0
+
+_ROUND, _ROUND_BITS = 6755399441055744.0, np.uint64(0x4338000000000000)
+_LOG2_E, _LN2 = 1.4426950408889634, 0.6931471805599453
+_BIAS, _U52 = np.uint64(1023), np.uint64(52)
 
 
 @vecmath.leaf
@@ -34,50 +47,74 @@ def _larger(a, b):
 
 @vecmath.leaf
 def _share(a, high):
-    below = a - high
-    return vecmath.exp_narrow(_FAR_BELOW if below < _FAR_BELOW else below)
+    """exp(a − high), for a at most a little above high; nan for nan."""
+    d = a - high
+    d = _FAR_BELOW if d < _FAR_BELOW else d
+    t = d * _LOG2_E + _ROUND
+    r = d - (t - _ROUND) * _LN2
+    p = 2.747678622752436e-07
+    p = p * r + 2.7634991105830685e-06
+    p = p * r + 2.4801931748359726e-05
+    p = p * r + 0.00019841185235351688
+    p = p * r + 0.0013888888516198458
+    p = p * r + 0.00833333337087082
+    p = p * r + 0.041666666668136586
+    p = p * r + 0.16666666666611554
+    p = p * r + 0.49999999999998324
+    return (1.0 + r * (1.0 + r * p)) * float_of((bits_of(t) - _ROUND_BITS + _BIAS) << _U52)
 
 
 @inner
-def _fold(lanes, row):
-    """Sum of row `row` of lanes (2, B/8), or with row = 1 its largest element."""
-    half = _EIGHTH >> 1
+def _shifted(a, at, n, shift, lanes):
+    """(max a, Σ exp(a − shift)) over the n elements from `at` on, n whole steps; the sum is nan if any element is."""
+    sums, highs = lanes[:_STRIP], lanes[_STRIP:]
+    for j in range(_STRIP):
+        sums[j], highs[j] = 0.0, -math.inf
+    for i in range(at, at + n, _STEP):
+        b0, b1, b2, b3 = _strip(a, i), _strip(a, i + _STRIP), _strip(a, i + 2 * _STRIP), _strip(a, i + 3 * _STRIP)
+        k = i + 4 * _STRIP
+        b4, b5, b6, b7 = _strip(a, k), _strip(a, k + _STRIP), _strip(a, k + 2 * _STRIP), _strip(a, k + 3 * _STRIP)
+        for j in range(_STRIP):
+            total = (_share(b0[j], shift) + _share(b1[j], shift)) + (_share(b2[j], shift) + _share(b3[j], shift))
+            total += (_share(b4[j], shift) + _share(b5[j], shift)) + (_share(b6[j], shift) + _share(b7[j], shift))
+            low, high = _larger(_larger(b0[j], b1[j]), _larger(b2[j], b3[j])), _larger(b4[j], b5[j])
+            high = _larger(_larger(high, _larger(b6[j], b7[j])), low)
+            sums[j] += total
+            highs[j] = _larger(high, highs[j])
+    half = _STRIP >> 1
     while half >= 1:
         for j in range(half):
-            if row == 0:
-                lanes[0, j] += lanes[0, half + j]
-            else:
-                lanes[1, j] = _larger(lanes[1, half + j], lanes[1, j])
+            sums[j] += sums[half + j]
+            highs[j] = _larger(highs[half + j], highs[j])
         half >>= 1
-    return lanes[row, 0]
+    return highs[0], sums[0]
+
+
+@vecmath.leaf
+def _strip(a, at):
+    return a[at : at + _STRIP]
 
 
 @inner
-def _shifted(a, at, shift, lanes):
-    """(max a, Σ exp(a − shift)) over the B elements from `at` on, in one pass; the sum is nan if any element is."""
-    q = _EIGHTH
-    for j in range(q):
-        i = at + j
-        b0, b1, b2, b3 = a[i], a[i + q], a[i + 2 * q], a[i + 3 * q]
-        b4, b5, b6, b7 = a[i + 4 * q], a[i + 5 * q], a[i + 6 * q], a[i + 7 * q]
-        low, high = _larger(_larger(b0, b1), _larger(b2, b3)), _larger(_larger(b4, b5), _larger(b6, b7))
-        total = (_share(b0, shift) + _share(b1, shift)) + (_share(b2, shift) + _share(b3, shift))
-        more = (_share(b4, shift) + _share(b5, shift)) + (_share(b6, shift) + _share(b7, shift))
-        lanes[0, j], lanes[1, j] = total + more, _larger(low, high)
-    return _fold(lanes, 1), _fold(lanes, 0)
+def _largest(a, at, n):
+    high = a[at]
+    for i in range(at, at + n):
+        high = _larger(a[i], high)
+    return high
 
 
 @inner
-def _block(a, at, lanes):
-    """(m, s) of the B elements from `at` on: shifted by the first, and where that is too low, by the largest."""
-    shift = a[at]
+def _block(a, at, n, shift, lanes):
+    """(m, s) of n elements, n whole steps: by `shift`, and where that is too low or not finite, by the largest."""
     for _ in range(2):
         if abs(shift) < math.inf:
-            high, total = _shifted(a, at, shift, lanes)
-            if high - shift < -_FAR_BELOW:
-                return high, total * math.exp(shift - high)
+            high, total = _shifted(a, at, n, shift, lanes)
+            if not high - shift > _ABOVE:
+                return shift, total
             shift = high
-    return _plain(a, at, BLOCK)
+        else:
+            shift = _largest(a, at, n)
+    return _plain(a, at, n)
 
 
 @inner
@@ -93,7 +130,7 @@ def _plain(a, at, n):
         return high, 1.0 if high > 0.0 else 0.0
     total = 0.0
     for i in range(at, at + n):
-        total += _share(a[i], high)
+        total += vecmath.exp_narrow(max(a[i] - high, _FAR_BELOW))
     return high, total
 
 
@@ -111,33 +148,37 @@ def _merge(m, s, other_m, other_s):
 
 @inner
 def _row(a, lanes, padded, counter):
-    """log Σ exp over one row; a rest of more than an eighth of a block is padded to a block, a shorter one summed."""
-    n = a.size
-    n_blocks = n // BLOCK
-    m, s = -math.inf, 0.0
-    rest = n - n_blocks * BLOCK
-    if rest > _EIGHTH:
-        for i in range(BLOCK):
-            padded[i] = a[n_blocks * BLOCK + i] if i < rest else -math.inf
-        m, s = _block(padded, 0, lanes)
-    elif rest > 0:
-        m, s = _plain(a, n_blocks * BLOCK, rest)
-    for block in range(n_blocks):
-        block_m, block_s = _block(a, block * BLOCK, lanes)
+    """log Σ exp over one row: whole blocks, then whole steps, then a rest that is padded to a step."""
+    n, at, block = a.size, 0, 0
+    m, s, shift = -math.inf, 0.0, -math.inf
+    if n >= _STEP:
+        shift = _largest(a, 0, _STEP)
+    while n - at >= _STEP:
+        size = min(n - at, _BLOCK) // _STEP * _STEP
+        block_m, block_s = _block(a, at, size, shift, lanes)
+        shift = _larger(block_m, shift)
         slot = 0
         while (block >> slot) & 1:
             block_m, block_s = _merge(counter[0, slot], counter[1, slot], block_m, block_s)
             slot += 1
         counter[0, slot], counter[1, slot] = block_m, block_s
+        at += size
+        block += 1
+    if n - at > _STRIP:
+        for i in range(_STEP):
+            padded[i] = a[at + i] if at + i < n else -math.inf
+        m, s = _block(padded, 0, _STEP, shift, lanes)
+    elif n > at:
+        m, s = _plain(a, at, n - at)
     for slot in range(counter.shape[1]):
-        if (n_blocks >> slot) & 1:
+        if (block >> slot) & 1:
             m, s = _merge(m, s, counter[0, slot], counter[1, slot])
     return m + math.log(s) if abs(m) < math.inf else m
 
 
 @compiled(types.void(_f8[:, ::1], _f8[::1]))
 def _logsumexp_rows(a, out):
-    lanes, padded, counter = np.empty((2, _EIGHTH)), np.empty(BLOCK), np.empty((2, 64))
+    lanes, padded, counter = np.empty(2 * _STRIP), np.empty(_STEP), np.empty((2, 64))
     for row in range(a.shape[0]):
         out[row] = _row(a[row], lanes, padded, counter)
 
@@ -171,7 +212,15 @@ def logsumexp(a: ArrayLike, axis: int | tuple[int, ...] | None = None) -> np.flo
     -inf
     """
     array = real_array("logsumexp", a)
-    axes = tuple(range(array.ndim)) if axis is None else np.atleast_1d(axis).tolist()
+    rows, shape = (array.reshape(1, array.size), ()) if axis is None else _rows(array, axis)
+    out = np.empty(len(rows))
+    _logsumexp_rows(rows, out)
+    return out[0] if shape == () else out.reshape(shape)
+
+
+def _rows(array, axis):
+    """The array with the given axes as the last, (n, length), and the shape that n stands for."""
+    axes = np.atleast_1d(axis).tolist()
     try:
         axes = np.lib.array_utils.normalize_axis_tuple(axes, array.ndim)
     except (np.exceptions.AxisError, ValueError) as error:
@@ -179,8 +228,4 @@ def logsumexp(a: ArrayLike, axis: int | tuple[int, ...] | None = None) -> np.flo
     kept = [i for i in range(array.ndim) if i not in axes]
     shape = tuple(array.shape[i] for i in kept)
     length = math.prod(array.shape[i] for i in axes)
-    rows = np.ascontiguousarray(array.transpose(*kept, *axes)).reshape(math.prod(shape), length)
-    out = np.full(rows.shape[0], -np.inf)
-    if length:
-        _logsumexp_rows(rows, out)
-    return out.reshape(shape)[()]
+    return np.ascontiguousarray(array.transpose(*kept, *axes)).reshape(math.prod(shape), length), shape

@@ -55,13 +55,24 @@ def scratch(n_rows, block):
 
 
 @_jit.inner
+def clear(rows, n_rows):
+    """The first `n_rows` rows set to zero. (An assignment to a slice takes seconds to compile.)"""
+    zero = rows.dtype.type(0.0)
+    for k in range(n_rows):
+        for i in range(rows.shape[1]):
+            rows[k, i] = zero
+
+
+@_jit.inner
 def filled_rows(block):
     """A block (d, B) with rows of zeros added below, up to a multiple of four; the block itself where d is one."""
     d, n = block.shape
     if d % TILE == 0:
         return block
     out = np.zeros((whole_tiles(d), n), block.dtype)
-    out[:d] = block
+    for k in range(d):
+        for i in range(n):
+            out[k, i] = block[k, i]
     return out
 
 

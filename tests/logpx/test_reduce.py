@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -51,7 +52,11 @@ def test_empty_axes_are_minus_infinity_like_scipys():
     assert logpx.logsumexp(empty, axis=0).shape == (0,)
 
 
-@pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 1023, 1024, 1025, 3000, 100_001])
+#: A strip is 64, a step 512, a block 4096: each at its edge, with and without a rest.
+LENGTHS = [1, 2, 63, 64, 65, 511, 512, 513, 575, 576, 577, 1023, 1024, 1025, 3000, 4095, 4096, 4097, 9000, 100_001]
+
+
+@pytest.mark.parametrize("n", LENGTHS)
 def test_lengths_around_the_block(n):
     a = np.random.default_rng(n).normal(0.0, 50.0, n)
     np.testing.assert_allclose(logpx.logsumexp(a), special.logsumexp(a), rtol=5e-16)
@@ -63,6 +68,27 @@ def test_one_bad_element_anywhere_decides(position, value):
     a = np.zeros(3000)
     a[position] = value
     np.testing.assert_array_equal(logpx.logsumexp(a), value)
+
+
+@pytest.mark.parametrize("rise", [3.9, 4.1, 30.0, 701.0, 1e5])
+@pytest.mark.parametrize("position", [0, 700, 4095, 4096, 9999])
+def test_a_late_large_element_moves_the_shift(rise, position):
+    """The shift is the largest seen so far: one further up by more than a little has its block summed again."""
+    a = np.random.default_rng(3).normal(-5.0, 1.0, 10_000)
+    a[position] = a.max() + rise
+    np.testing.assert_allclose(logpx.logsumexp(a), special.logsumexp(a), rtol=5e-16)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-8, 1.0, 3.0, 20.0, 300.0])
+def test_right_to_three_units_in_the_last_place(spread):
+    """Against mpmath, in units of 2^−53 of the larger of the result and 1."""
+    rng = np.random.default_rng(11)
+    with mpmath.workdps(40):
+        for n in (65, 600, 5000):
+            a = rng.normal(10.0, 1.0) + spread * rng.normal(size=n)
+            exact = mpmath.log(mpmath.fsum(mpmath.exp(mpmath.mpf(value)) for value in a.tolist()))
+            apart = abs(mpmath.mpf(float(logpx.logsumexp(a))) - exact)
+            assert apart <= 3 * 2.0**-53 * max(1.0, abs(float(exact)))
 
 
 @pytest.mark.parametrize("axis", [None, 0, 1, 2, -1, (0, 2), (0, 1, 2)])

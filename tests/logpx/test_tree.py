@@ -87,7 +87,7 @@ from logpx import _jit, dyadic, tree
 logs, s = np.random.default_rng(0).normal(size=_jit.BLOCK), np.empty(tree.WORKSPACE)
 tree.block_tree(logs, _jit.BLOCK, np.zeros((4, 3, 11)), np.zeros(4), s)
 passes = {"first three": tree._first_three, "second three": tree._second_three}
-json.dump({name: "\\n".join(f.inspect_asm().values()) for name, f in passes.items()}, sys.stdout)
+json.dump({name: "\\n".join(f.dispatcher.inspect_asm().values()) for name, f in passes.items()}, sys.stdout)
 """
 
 

@@ -44,7 +44,7 @@ def _branch(a, b, out, repeats):
 
 def counted(function, *numbers, out=None):
     """Counts of one call on three vectors of N ones and a number of repeats."""
-    compiled = _jit.inner(function)
+    compiled = _jit.uncached(function)
     compiled.compile((VECTOR, VECTOR, VECTOR, types.int64))
     arguments = [np.ones(N), np.ones(N), np.ones(N) if out is None else out, *numbers]
     return assembly.executed(compiled, arguments)
@@ -79,7 +79,7 @@ def test_only_the_branch_that_is_taken_counts():
 
 def test_counting_changes_no_bit():
     points = REGISTRY["independent"]
-    kernel = _jit.inner(points.kernels["normal"].py_func)
+    kernel = _jit.uncached(points.kernels["normal"].py_func)
     kernel.compile(_jit.signature("points").args)
     state, plain, watched = points.state(7, 0, 3, 3), np.empty((3, N)), np.empty((3, N))
     total = assembly.executed(kernel, (state, np.uint64(5), watched))

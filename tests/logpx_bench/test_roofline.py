@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(_jit.DISABLED, reason="there is no machine code 
 @pytest.mark.skipif(not assembly.supported(), reason="machine code is read on x86-64 with AVX2 alone")
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_the_peak_is_multiply_adds_on_the_widest_registers(dtype):
-    peak = _jit.inner(roofline._peak)
+    peak = _jit.uncached(roofline._peak)
     signature = (_jit.SCALARS[dtype][::1], roofline._I8)
     peak.compile(signature)
     (code,) = peak.inspect_asm().values()

@@ -106,7 +106,7 @@ class Stage:
         """The function as compiled in this process, not loaded from the cache: its machine code can be read."""
         if len(self.function.overloads) == 1 and not self.function.stats.cache_hits:
             return self.function
-        again = _jit.inner(self.function.py_func)
+        again = _jit.uncached(self.function.py_func)
         again.compile(self.types)
         return again
 

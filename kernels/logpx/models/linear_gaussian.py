@@ -124,7 +124,7 @@ def _many_latents(constant, image, theta, at, half, z, out):
                     before, row = row, tiles.TILE - row
                     tiles.go_on(theta, corner + k, width, 1, n, z, k, start, residuals, before, residuals, row, 0)
             elif g == rows:
-                residuals[: 2 * tiles.TILE] = 0.0
+                tiles.clear(residuals, 2 * tiles.TILE)
             _add_squares(z, g, start, residuals, row, total)
         values = out[start : start + n]
         for i in range(n):

@@ -81,7 +81,7 @@ def log_density(lam, n_components, constant, z, out):
     for start in range(0, z.shape[1], STRIP):
         n = min(STRIP, z.shape[1] - start)
         top, total = sums[pairs, :n], out[start : start + n]
-        sums[:pairs] = z.dtype.type(0.0)
+        tiles.clear(sums, pairs)
         for j in range(0, width, tiles.TILE):
             for k in range(0, pairs, 2):
                 _add_squares(means, roots, k, j, z, start, n, sums)
