@@ -136,6 +136,15 @@ def _our_cache():
         numba.config.CACHE_DIR = before
 
 
+_SCALAR_OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy"}
+_ARRAY_OPTIONS = {"nogil": True, "boundscheck": False, **_SCALAR_OPTIONS}
+
+
+def _plain_python(function):
+    """Machine code does not warn of inf − inf; NumPy's scalars would."""
+    return np.errstate(all="ignore")(function)
+
+
 class _Inside:
     """A compiled function without the wrappers that calls from Python need: a quarter of what it takes to compile.
 
@@ -146,6 +155,13 @@ class _Inside:
         functools.update_wrapper(self, function)
         self.py_func, self.options = function, options
         self.dispatcher = numba.njit(no_cfunc_wrapper=True, no_cpython_wrapper=True, **options)(function)
+        self._resolve = self.dispatcher.get_call_template
+        self.dispatcher.get_call_template = self._call_template
+
+    def _call_template(self, arguments, keywords):
+        """Numba compiles a function once for every constant it is called with; once for its type is enough."""
+        plain = {name: types.unliteral(one) for name, one in keywords.items()}
+        return self._resolve([types.unliteral(one) for one in arguments], plain)
 
     @property
     def _numba_type_(self):
@@ -161,15 +177,7 @@ class _Inside:
 
 def leaf(function):
     """A scalar building block, inlined into its callers with its own floating-point flags."""
-    return _Inside(function, forceinline=True, fastmath={"contract"}, error_model="numpy")
-
-
-_ARRAY_OPTIONS = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "boundscheck": False}
-
-
-def _plain_python(function):
-    """Machine code does not warn of inf − inf; NumPy's scalars would."""
-    return np.errstate(all="ignore")(function)
+    return _plain_python(function) if DISABLED else _Inside(function, forceinline=True, **_SCALAR_OPTIONS)
 
 
 def inner(function):

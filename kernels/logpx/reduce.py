@@ -10,7 +10,8 @@ are added side by side, and blocks are merged by a binary counter, so that the r
 result does not depend on the memory layout asked for.
 
 The exponential is `vecmath.exp_narrow` with one step of reduction and one coefficient less: its error is 3e−16, and
-3e−17 more for every nat that an element lies below the shift, by which its share of the sum has fallen too. Cost: 0.6 ns an element on one core with AVX-512; the multiply-adds alone are 0.45.
+3e−17 more for every nat that an element lies below the shift, by which its share of the sum has fallen too. Cost: 0.6
+ns an element on one core with AVX-512; the multiply-adds alone are 0.45.
 """
 
 import math

@@ -52,10 +52,7 @@ __all__ = [
 ]
 
 
-def leaf(function):
-    """`_jit.leaf`, and in plain Python the same silence as compiled code on overflow and invalid operands."""
-    return np.errstate(all="ignore")(function) if _jit.DISABLED else _jit.leaf(function)
-
+leaf = _jit.leaf
 
 if _jit.DISABLED:
 
