@@ -10,6 +10,9 @@ In the order in which data flow:
     compare      two models on the same data
     Ladder       the reader of log-weight streams, also of those made elsewhere
     logsumexp    of arrays
+
+Everywhere here SciPy is imported as `import scipy`: its parts are then loaded when they are first used, which takes half a
+second off an import of logpx.
 """
 
 from logpx import models, points, proposals

@@ -11,8 +11,8 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from logpx.checks import whole
 from logpx.estimate import DEFAULT_SAMPLES, estimate
@@ -109,5 +109,5 @@ def compare(
     if std_error == 0 or math.isinf(difference):
         probability = 0.5 * (1.0 + float(np.sign(difference)))
     else:
-        probability = float(special.stdtr(n_replicates - 1, difference / std_error))
+        probability = float(scipy.special.stdtr(n_replicates - 1, difference / std_error))
     return Comparison(difference, std_error, probability, rows, across, a, b)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from logpx import pareto
 from logpx.errors import InputError, NotAvailableError, NotIndependentError
@@ -100,7 +100,9 @@ class Estimate:
         if not isinstance(level, float) or not 0.0 < level < 1.0:
             raise InputError(f"level={level!r}: a coverage between 0 and 1, such as 0.95")
         tail = 0.5 + level / 2.0
-        quantile = float(special.ndtri(tail) if self._each.iid else special.stdtrit(self.n_replicates - 1, tail))
+        quantile = float(
+            scipy.special.ndtri(tail) if self._each.iid else scipy.special.stdtrit(self.n_replicates - 1, tail)
+        )
         half = quantile * self.std_error
         return self.log_marginal - half, self.log_marginal + half
 

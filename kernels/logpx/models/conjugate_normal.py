@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from logpx import _jit
 from logpx.checks import whole
@@ -153,7 +153,7 @@ class ConjugateNormal:
             if bound.shape not in ((1,), (len(rows), 1)):
                 raise InputError(f"{name} has shape {bound.shape}; the model has 1 latent")
         root = math.sqrt(precision)
-        outside = special.ndtr((low[..., 0] - means) * root) + special.ndtr((means - high[..., 0]) * root)
+        outside = scipy.special.ndtr((low[..., 0] - means) * root) + scipy.special.ndtr((means - high[..., 0]) * root)
         mass = rows_or_one(outside, batched)
         return mass, mass
 

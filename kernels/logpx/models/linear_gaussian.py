@@ -35,8 +35,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import linalg, optimize, special
 
 from logpx import _jit, tiles
 from logpx.checks import whole
@@ -220,7 +220,7 @@ class LinearGaussian(abc.ABC):
 
     def _posterior_means(self, rows: Floats) -> Floats:
         projected = self._residuals(rows) @ (self.weights / self._deviations[:, None])
-        means: Floats = linalg.cho_solve(linalg.cho_factor(self._precision, lower=True), projected.T).T
+        means: Floats = scipy.linalg.cho_solve(scipy.linalg.cho_factor(self._precision, lower=True), projected.T).T
         return means
 
     def log_marginal(self, x: ArrayLike) -> Any:
@@ -269,7 +269,7 @@ class LinearGaussian(abc.ABC):
         def slope(t: float) -> float:
             return float((t / (2 * spectrum - t)).sum() - len(spectrum))
 
-        return float(optimize.brentq(slope, top * 1e-9, top * (1 - 1e-12), xtol=1e-15) ** -0.5)
+        return float(scipy.optimize.brentq(slope, top * 1e-9, top * (1 - 1e-12), xtol=1e-15) ** -0.5)
 
     def _posterior_marginals(self, x: ArrayLike) -> tuple[Floats, Floats, bool]:
         rows, batched = check_x(x, self.n_observed)
@@ -286,7 +286,7 @@ class LinearGaussian(abc.ABC):
         for name, bound in (("low", low), ("high", high)):
             if bound.shape not in ((self.n_latents,), (len(means), self.n_latents)):
                 raise InputError(f"{name} has shape {bound.shape}; the model has {self.n_latents} latents")
-        outside = special.ndtr((low - means) / scales) + special.ndtr((means - high) / scales)
+        outside = scipy.special.ndtr((low - means) / scales) + scipy.special.ndtr((means - high) / scales)
         upper = np.minimum(outside.sum(axis=1), 1.0)
         return rows_or_one(outside.max(axis=1), batched), rows_or_one(upper, batched)
 
@@ -313,7 +313,7 @@ class LinearGaussian(abc.ABC):
 def tails(means: Floats, scales: Floats, half_side: Floats) -> Floats:
     """Σ_l P(|z_l| > c) for independent rows of Gaussian marginals: means (n, d), scales (d,), c (n,)."""
     c = half_side[:, None]
-    mass: Floats = (special.ndtr((-c - means) / scales) + special.ndtr((means - c) / scales)).sum(axis=1)
+    mass: Floats = (scipy.special.ndtr((-c - means) / scales) + scipy.special.ndtr((means - c) / scales)).sum(axis=1)
     return mass
 
 
@@ -323,7 +323,7 @@ def cube(means: Floats, scales: Floats, missing: float) -> Floats:
     if not 0 < share < 1:
         raise InputError(f"missing is {missing!r}; it is a fraction between 0 and 1, such as 1e-12")
     d = means.shape[1]
-    high = (np.abs(means) - scales * special.ndtri(share / (2 * d))).max(axis=1)
+    high = (np.abs(means) - scales * scipy.special.ndtri(share / (2 * d))).max(axis=1)
     low = np.zeros_like(high)
     for _ in range(60):
         middle = 0.5 * (low + high)

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import optimize, special
 
 from logpx import _jit
 from logpx.checks import whole
@@ -155,7 +155,7 @@ class GaussianMixtureTarget:
             return float(divergences.log_second_moment(self.prior, self._matched(widen)))
 
         bounds = (least, 3 * max(1.0, least))
-        return float(optimize.minimize_scalar(spread, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x)
+        return float(scipy.optimize.minimize_scalar(spread, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x)
 
     def missing_mass(self, x: ArrayLike, low: ArrayLike, high: ArrayLike) -> tuple[float, float]:
         """Bounds (lower, upper) on the fraction of p(x) whose z lies outside the box low … high, (d,) each.
@@ -169,7 +169,7 @@ class GaussianMixtureTarget:
             if bound.shape != (self.n_latents,):
                 raise InputError(f"{name} has shape {bound.shape}; the model has {self.n_latents} latents")
         scales = self.prior.scales
-        tails = special.ndtr((low - self.means) / scales) + special.ndtr((self.means - high) / scales)
+        tails = scipy.special.ndtr((low - self.means) / scales) + scipy.special.ndtr((self.means - high) / scales)
         outside = self.weights @ tails
         return float(outside.max()), min(float(outside.sum()), 1.0)
 
@@ -178,7 +178,7 @@ class GaussianMixtureTarget:
         check_x(x, self.n_observed)
         if not 0 < missing < 1:
             raise InputError(f"missing is {missing!r}; it is a fraction between 0 and 1, such as 1e-12")
-        reach = -special.ndtri(0.5 * missing / self.n_latents) * self.prior.scales
+        reach = -scipy.special.ndtri(0.5 * missing / self.n_latents) * self.prior.scales
         low, high = (self.means - reach).min(axis=0), (self.means + reach).max(axis=0)
         return Uniform(low, high, missing_mass=self.missing_mass(x, low, high)[1])
 

@@ -25,10 +25,10 @@ off SciPy's unscrambled sequence and continued by their recurrence. Cost: about 
 import functools
 
 import numpy as np
+import scipy
 from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from logpx import _jit
 from logpx.errors import NotAvailableError
@@ -107,7 +107,7 @@ def direction_numbers(n_base: int) -> NDArray[np.uint64]:
 
     Read from SciPy's unscrambled points, which run in Gray-code order: point 2^(k+1) − 1 is v_k alone.
     """
-    sequence, position, columns = qmc.Sobol(n_base, scramble=False, bits=_N_DIGITS), 0, []
+    sequence, position, columns = scipy.stats.qmc.Sobol(n_base, scramble=False, bits=_N_DIGITS), 0, []
     for k in range(_N_READ):
         sequence.fast_forward(2 ** (k + 1) - 1 - position)
         columns.append((sequence.random(1)[0] * 2.0**_N_DIGITS).astype(np.uint64))

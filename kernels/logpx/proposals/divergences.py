@@ -27,7 +27,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from logpx.errors import InputError
 from logpx.proposals.base import Floats, Proposal
@@ -55,7 +55,7 @@ def kl(p: Proposal, q: Proposal) -> Any:
     0.5
     """
     if _kind(p, q) is Categorical:
-        return _plain(special.rel_entr(_states(p), _states(q)).sum(axis=-1))
+        return _plain(scipy.special.rel_entr(_states(p), _states(q)).sum(axis=-1))
     e, _, shift = _spectrum(p, q)
     return _plain(0.5 * (e - 1 - np.log(e)).sum(axis=-1) + 0.5 * shift)
 
@@ -139,7 +139,7 @@ def _of_mixture(p: Mixture, q: Gaussian) -> Floats:
     inner = np.where(a > 0, a, 1.0)
     exponents = (b**2 / inner + np.log(variance / inner)).sum(axis=-1) - fit[..., :, None] - fit[..., None, :]
     logs = np.log(p.weights)[:, None] + np.log(p.weights) + 0.5 * exponents
-    value = special.logsumexp(logs, axis=(-2, -1))
+    value = scipy.special.logsumexp(logs, axis=(-2, -1))
     return np.where(np.all(a > 0, axis=(-3, -2, -1)), value, np.inf)
 
 

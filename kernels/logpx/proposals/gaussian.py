@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import linalg
 
 from logpx import _jit, tiles
 from logpx.errors import InputError
@@ -217,7 +217,7 @@ class Gaussian(Proposal):
         if self.form == "diagonal":
             standard = centred / self.scale
             return constant - (np.log(self.scale) + 0.5 * standard**2).sum(axis=-1)
-        flat = linalg.solve_triangular(self.scale, centred.reshape(-1, self.n_latents).T, lower=True)
+        flat = scipy.linalg.solve_triangular(self.scale, centred.reshape(-1, self.n_latents).T, lower=True)
         squares = (flat**2).sum(axis=0).reshape(centred.shape[:-1])
         return constant - np.log(np.diagonal(self.scale)).sum() - 0.5 * squares
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from logpx import _jit, tiles, vecmath
 from logpx.errors import InputError
@@ -180,7 +180,7 @@ class Mixture(Proposal):
         shares = Categorical(weights).probabilities
         kept = shares > 0
         weights, means, scales = packed(shares[kept]), packed(means[kept]), packed(scales[kept])
-        edges = special.ndtri(np.minimum(np.cumsum(weights)[:-1], 1 - 2.0**-53))
+        edges = scipy.special.ndtri(np.minimum(np.cumsum(weights)[:-1], 1 - 2.0**-53))
         parts = (edges, scales.ravel(), means.ravel(), packed_density(weights, means, scales))
         n_components, d = means.shape
         set_fields(self, weights=weights, means=means, scales=scales, kernel=mixture_kernel, base="normal")
@@ -191,5 +191,5 @@ class Mixture(Proposal):
         """log q(z) in nats, z (..., d)."""
         centred = (np.asarray(z, dtype=np.float64)[..., None, :] - self.means) / self.scales
         logs = np.log(self.weights) - (np.log(self.scales) + 0.5 * np.log(2 * np.pi)).sum(axis=1)
-        values: Floats = special.logsumexp(logs - 0.5 * (centred**2).sum(axis=-1), axis=-1)
+        values: Floats = scipy.special.logsumexp(logs - 0.5 * (centred**2).sum(axis=-1), axis=-1)
         return values
