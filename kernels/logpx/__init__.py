@@ -11,8 +11,8 @@ In the order in which data flow:
     Ladder       the reader of log-weight streams, also of those made elsewhere
     logsumexp    of arrays
 
-Everywhere here SciPy is imported as `import scipy`: its parts are then loaded when they are first used, which takes half a
-second off an import of logpx.
+Everywhere here SciPy is imported as `import scipy`: its parts are then loaded when they are first used, which takes
+half a second off an import of logpx.
 """
 
 from logpx import models, points, proposals
