@@ -7,6 +7,7 @@ In the order in which data flow:
     models       the log joint, and the exact log p(x) where it is known
     estimate     log p(x) of a model at x, and how far to trust it
     samples      replay of any sample of a run
+    Checkpoint   a run on disk, to go on from
     compare      two models on the same data
     Ladder       the reader of log-weight streams, also of those made elsewhere
     logsumexp    of arrays
@@ -17,9 +18,11 @@ half a second off an import of logpx.
 
 from logpx import models, points, proposals
 from logpx._jit import facts
+from logpx.checkpoint import Checkpoint
 from logpx.compare import Comparison, compare
 from logpx.errors import (
     InputError,
+    Interrupted,
     LadderError,
     LogpxError,
     NonFiniteWeightError,
@@ -38,9 +41,11 @@ from logpx.result import Estimate
 __version__ = "0.1.0"
 
 __all__ = [
+    "Checkpoint",
     "Comparison",
     "Estimate",
     "InputError",
+    "Interrupted",
     "Ladder",
     "LadderError",
     "Levels",
