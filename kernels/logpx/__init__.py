@@ -24,6 +24,7 @@ from logpx.errors import (
     NotIndependentError,
     StoreError,
     SuiteError,
+    WorkerError,
 )
 from logpx.estimate import Samples, estimate, samples
 from logpx.ladder import Ladder
@@ -50,6 +51,7 @@ __all__ = [
     "Samples",
     "StoreError",
     "SuiteError",
+    "WorkerError",
     "__version__",
     "compare",
     "estimate",

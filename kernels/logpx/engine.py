@@ -23,6 +23,7 @@ from logpx.checks import whole
 from logpx.errors import NonFiniteWeightError
 from logpx.ladder import Ladder
 from logpx.points.base import PointSet
+from logpx.shipping import Parcel, opened, parcel
 from logpx.totals import Summary, concatenated, pool_moments
 from logpx.tree import block_tree
 
@@ -55,6 +56,11 @@ class Problem:
     dtype: str
     group_sizes: np.ndarray
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as a parcel, which the task opens where it runs."""
+        sent = parcel(self)
+        return Parcel, (sent.sender, sent.contents)
+
     @property
     def n_streams(self) -> int:
         return len(self.x_of)
@@ -84,6 +90,7 @@ class Piece:
     """What one task left: nodes, raw tail, largest weights and open groups of a batch of streams."""
 
     def __init__(self, problem: Problem, streams: range, start: int, count: int, keep: int, floor: np.ndarray):
+        problem = opened(problem)
         n, n_blocks = len(streams), count // BLOCK
         self.streams, self.start, self.count = streams, start, count
         self.moments, self.heads = nodes.layout(n, n_blocks)
