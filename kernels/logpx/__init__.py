@@ -7,6 +7,7 @@ In the order in which data flow:
     models       the log joint, and the exact log p(x) where it is known
     estimate     log p(x) of a model at x, and how far to trust it
     samples      replay of any sample of a run
+    Checkpoint   a run on disk, to go on from
     compare      two models on the same data
     Ladder       the reader of log-weight streams, also of those made elsewhere
     logsumexp    of arrays
@@ -14,9 +15,11 @@ In the order in which data flow:
 
 from logpx import models, points, proposals
 from logpx._jit import facts
+from logpx.checkpoint import Checkpoint
 from logpx.compare import Comparison, compare
 from logpx.errors import (
     InputError,
+    Interrupted,
     LadderError,
     LogpxError,
     NonFiniteWeightError,
@@ -36,9 +39,11 @@ from logpx.result import Estimate
 __version__ = "0.1.0"
 
 __all__ = [
+    "Checkpoint",
     "Comparison",
     "Estimate",
     "InputError",
+    "Interrupted",
     "Ladder",
     "LadderError",
     "Levels",

@@ -1,151 +1,298 @@
-"""Blocks, chunks, streams: which samples run where, and how the pieces come together.
+"""How a run is cut into tasks, and how the pieces come together.
 
-A *stream* is one replicate of one row of x. A *task* is a range of samples of a batch of streams: a chunk of one
-long stream, or many short streams whole, so that ten thousand rows of five thousand samples are a few dozen
-tasks. Tasks run on any `concurrent.futures.Executor` (threads by default; the compiled loop holds no
-interpreter lock) and may end in any order: what they leave are nodes of the ladder, which depend on their indices
-alone. Same seed, same bits, for any number of threads. Memory: a few blocks a thread, O(log N) a stream.
+Streams lie side by side in *lanes*, a batch of streams each, and each lane is cut along its samples into tasks, aligned
+powers of two. Tasks run on any `concurrent.futures.Executor` (threads by default; the compiled loop holds no interpreter
+lock) and may end in any order: what they leave are nodes of the ladder, which depend on their indices alone. Finished
+tasks are folded into the ladder of their lane in the order of their indices, and in all lanes as far as the slowest, so
+that what is folded is at every moment the run of so many samples. Same seed, same bits: for any number of threads, any
+cut into tasks, any number of interruptions. Memory: a few blocks a thread, O(log N) a stream.
 """
 
+import collections
 import concurrent.futures
 import contextlib
-import math
+import copy
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from logpx import driver, groups, nodes, pareto
-from logpx._jit import BLOCK, compile_kernel, compile_now
+from logpx import checkpoint as store
+from logpx import groups, interrupt, pareto
+from logpx._jit import BLOCK
 from logpx.checks import whole
-from logpx.errors import NonFiniteWeightError
 from logpx.ladder import Ladder
-from logpx.points.base import PointSet
-from logpx.shipping import Parcel, opened, parcel
+from logpx.tasks import CHUNK, Done, Problem, run_task
 from logpx.totals import Summary, concatenated, pool_moments
-from logpx.tree import block_tree
 
-#: Samples in a chunk, a power of two: the unit of scheduling. Part of what fixes the bits.
-CHUNK = 1 << 20
-#: Samples that a task should have at least, where streams are short.
+#: Samples that a lane has in a chunk at least, where streams are short.
 TASK = 1 << 20
+#: Samples of a task at least, where a run is cut finer so that every thread has work.
+SMALLEST = 1 << 15
+#: Seconds that a task of a run with a checkpoint grows to.
+TASK_SECONDS = 1.0
+
+Report = Callable[[int], None]
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Everything that determines the log weights: kernels, packed numbers, and the streams (see `logpx.prepare`)."""
-
-    model_name: str
-    points: PointSet
-    points_kernel: Any
-    proposal_kernel: Any
-    log_joint: Any
-    states: np.ndarray  # (S, n_state) uint64
-    n_base: int
-    lams: np.ndarray  # (n_lam, m)
-    lam_of: np.ndarray  # (S,)
-    proposal_dims: np.ndarray
-    theta: np.ndarray
-    model_dims: np.ndarray
-    x: np.ndarray  # (n, p)
-    x_of: np.ndarray  # (S,)
-    n_latents: int
-    shape: tuple[int, ...]  # (n_replicates, *rows)
-    dtype: str
-    group_sizes: np.ndarray
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as a parcel, which the task opens where it runs."""
-        sent = parcel(self)
-        return Parcel, (sent.sender, sent.contents)
-
-    @property
-    def n_streams(self) -> int:
-        return len(self.x_of)
-
-    @property
-    def n_rows(self) -> int:
-        return self.n_streams // self.shape[0]
-
-    def place(self, stream: int) -> tuple[int, int]:
-        """Replicate and row of a stream."""
-        return divmod(stream, self.n_rows)
-
-    def compile(self) -> float:
-        """Compile what is not compiled yet; seconds spent."""
-        seconds = compile_kernel(self.points_kernel, self.dtype)
-        seconds += compile_kernel(self.proposal_kernel, self.dtype) + compile_kernel(self.log_joint, self.dtype)
-        return seconds + nodes.compile_all() + compile_now(driver.run_streams[self.dtype])
+def _silent(n: int) -> None:
+    pass
 
 
-def batches(n_streams: int, count: int) -> list[range]:
-    """Streams in batches: as many as make a task of `count` samples each worth scheduling, one when they are long."""
-    size = max(1, TASK // count)
-    return [range(i, min(i + size, n_streams)) for i in range(0, n_streams, size)]
+class Lane:
+    """Some neighbouring streams, and how far they are."""
+
+    def __init__(self, problem: Problem, streams: range, keep: int):
+        self.part, self.streams = problem.part(streams), streams
+        self.ladder = Ladder((len(streams),), iid=problem.points.iid, tail=keep - 1)
+        self.groups: np.ndarray | None = None  # open groups of the folded samples
+        self.end = 0  # samples finished without a gap
+        self.waiting: dict[int, Done] = {}  # finished and not folded yet, by start
+        self.held: list[tuple[int, int]] = []  # of these, what came from a checkpoint
+        self.stored_from = 1 << 62  # a checkpoint holds what comes from here on, as part of a larger piece
+
+    def gaps(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """What a checkpoint did not hold of a range: (start, count) of aligned pieces."""
+        held = [(a, b) for a, b in self.held if a < stop and start < b]
+        if not held:
+            yield start, stop - start
+            return
+        for begin, end in [*held, (stop, stop)]:
+            while start < begin:
+                count = min(_aligned(start), _power_below(begin - start))
+                yield start, count
+                start += count
+            start = max(start, end)
+
+    def fold(self, stop: int) -> None:
+        """Move what is finished below `stop` into the ladder."""
+        while self.ladder.stop < stop:
+            done = self.waiting.pop(self.ladder.stop)
+            self.ladder.merge(done.ladder)
+            for start in sorted(done.groups):
+                self.join(done.groups[start])
+
+    def join(self, more: np.ndarray) -> None:
+        """Append the open groups of the next chunk."""
+        self.groups = more.copy() if self.groups is None else groups.join(self.groups, more, self.part.group_sizes)
 
 
-class Piece:
-    """What one task left: nodes, raw tail, largest weights and open groups of a batch of streams."""
+class Run:
+    """All streams of a problem, and how many samples of each are folded.
 
-    def __init__(self, problem: Problem, streams: range, start: int, count: int, keep: int, floor: np.ndarray):
-        problem = opened(problem)
-        n, n_blocks = len(streams), count // BLOCK
-        self.streams, self.start, self.count = streams, start, count
-        self.moments, self.heads = nodes.layout(n, n_blocks)
-        self.raw = np.zeros((n, count % BLOCK))
-        self.top = np.full((n, min(keep, count)), -np.inf)
-        self.groups = groups.empty((n,), len(problem.group_sizes))
-        n_top, failed = np.zeros(n, dtype=np.int64), np.zeros(2, dtype=np.int64)
-        own = slice(streams.start, streams.stop)
-        bad = driver.run_streams[problem.dtype](
-            problem.points_kernel, problem.proposal_kernel, problem.log_joint, block_tree,
-            problem.states[own], problem.n_base, problem.lams, problem.lam_of[own], problem.proposal_dims,
-            problem.theta, problem.model_dims, problem.x, problem.x_of[own], problem.n_latents,
-            np.uint64(start), count, self.moments, self.heads, self.raw, self.top, floor, n_top,
-            problem.group_sizes, self.groups, failed,
-        )  # fmt: skip
-        if bad:
-            raise bad_weight(problem, streams.start + int(failed[0]), start + int(failed[1]))
-        self.top = self.top[:, : n_top.max(initial=0)]
+    Parameters
+    ----------
+    n_samples : int
+        How many are meant to be run; lanes are cut to suit it.
+    keep : int
+        How many of the largest weights of each stream to keep (see `kept_weights`).
+    checkpoint : Checkpoint, optional
+        Where finished tasks are kept, and taken from.
+    """
 
-    def add_to(self, ladder: Ladder) -> None:
-        """Hand the pieces over to the ladder of these streams."""
-        ladder.put_range(
-            self.start, self.count, nodes.unpack(self.count // BLOCK, self.moments, self.heads), self.raw, self.top
-        )
+    def __init__(
+        self, problem: Problem, n_samples: int, keep: int, threads: int, executor: Any = None,
+        checkpoint: "store.Checkpoint | None" = None,
+    ):  # fmt: skip
+        self.problem, self.threads, self.executor, self.checkpoint = problem, threads, executor, checkpoint
+        self.at, self._speed = 0, 0.0
+        self._workers = threads if executor is None else getattr(executor, "_max_workers", None) or os.cpu_count() or 1
+        size = self._lane_size(min(n_samples, CHUNK))
+        n = problem.n_streams
+        self.lanes = [Lane(problem, range(i, min(i + size, n)), keep) for i in range(0, n, size)]
+        self._reached: collections.Counter[int] = collections.Counter()  # lanes whose end was there
+
+    def _lane_size(self, count: int) -> int:
+        """Streams in a lane, a power of two: enough to make tasks of `count` samples each worth scheduling, few enough
+        that every thread has some, and within every row of the checkpoint."""
+        n = self.problem.n_streams
+        size = min(_power_below(max(1, TASK // count)), _power_above(n))
+        while size > 1 and -(-n // size) < 2 * self._workers and size * count >= 2 * SMALLEST:
+            size //= 2
+        return size if self.checkpoint is None else store.lane_size(self.checkpoint.rows(), n, size)
+
+    # --- running -----------------------------------------------------------------------------------------
+
+    def advance(self, stop: int, report: Report = _silent) -> bool:
+        """Run every task up to `stop`; False if Ctrl-C stopped it, and then `at` says how far it is.
+
+        `report` is told of samples as they are finished. Where tasks fail, those submitted before the first failure are
+        awaited, so that the error raised is that of the earliest task whatever the order in which they end.
+        """
+        if self.checkpoint is not None:
+            self._take(self.checkpoint, stop, report)
+        base = self._base(stop)
+        n_tasks = len(self.lanes) * -(-(stop - self.at) // base)
+        failures: dict[int, BaseException] = {}
+        waiting: dict[concurrent.futures.Future[Any], tuple[int, Lane]] = {}
+        with _executor(self.executor, min(self.threads, n_tasks)) as (pool, window), interrupt.watched() as stopped:
+            try:
+                for order, (lane, start, count) in enumerate(self._tasks(stop, base)):
+                    while len(waiting) >= window:
+                        self._collect(waiting, failures, report)
+                    if failures or stopped:
+                        break
+                    ladder = lane.ladder
+                    future = pool.submit(run_task, lane.part, start, count, ladder.tail + 1, ladder.floor)
+                    waiting[future] = order, lane
+                while waiting:
+                    self._collect(waiting, failures, report)
+            except BaseException:
+                for future in waiting:
+                    future.cancel()
+                raise
+        if stopped:
+            failures = {order: error for order, error in failures.items() if not interrupt.is_part_of_it(error)}
+        if failures:
+            raise failures[min(failures)]
+        return not stopped
+
+    def _base(self, stop: int) -> int:
+        """Samples a task: a chunk, or less where every thread would not have two."""
+        if self.problem.group_sizes.size:
+            return CHUNK
+        share = (stop - self.at) * len(self.lanes) // (2 * self._workers)
+        return min(max(_power_below(max(share, 1)), SMALLEST), CHUNK)
+
+    def _tasks(self, stop: int, base: int) -> Iterator[tuple[Lane, int, int]]:
+        """What is to be run, by start, then by lane; cut as late as possible, when speeds are known."""
+        at = self.at
+        while (at := max(at, self.at)) < stop:
+            count = min(base, _aligned(at), stop - at)
+            if self.checkpoint is not None:
+                share = _power_below(max((stop - at) * len(self.lanes) // (2 * self._workers), 1))
+                fast = _power_below(max(int(self._speed * TASK_SECONDS / len(self.lanes[0].streams)), 1))
+                count = min(max(base, min(share, fast)), _aligned(at), _power_below(stop - at))
+            for lane in self.lanes:
+                for start, length in lane.gaps(at, at + count):
+                    yield lane, start, length
+            at += count
+
+    def _collect(self, waiting, failures, report):
+        finished, _ = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
+        for future in finished:
+            order, lane = waiting.pop(future)
+            if (error := future.exception()) is not None:
+                failures[order] = error
+                continue
+            self._finish(lane, future.result(), report)
+        for future in [future for future, (order, _) in waiting.items() if failures and order > min(failures)]:
+            if future.cancel():
+                del waiting[future]
+
+    def _finish(self, lane, done, report):
+        """Store a finished task, and fold what all lanes have."""
+        n = (done.stop - done.start) * len(lane.streams)
+        self._speed = n / max(done.seconds, 1e-9)
+        if self.checkpoint is not None and done.start < lane.stored_from:
+            self.checkpoint.add(lane.streams, done)
+        lane.waiting[done.start] = done
+        self._chain(lane)
+        report(n)
+
+    def _chain(self, lane):
+        """Follow a lane's finished tasks as far as they go; where all lanes were, fold."""
+        while (done := lane.waiting.get(lane.end)) is not None:
+            lane.end = done.stop
+            self._reached[lane.end] += 1
+            if self._reached[lane.end] == len(self.lanes):
+                self._fold(lane.end)
+
+    def _fold(self, stop):
+        for lane in self.lanes:
+            lane.fold(stop)
+        self.at = stop
+        self._reached = collections.Counter({end: n for end, n in self._reached.items() if end > stop})
+
+    # --- a checkpoint ------------------------------------------------------------------------------------
+
+    def _take(self, checkpoint: store.Checkpoint, stop: int, report: Report) -> None:
+        """Take over what a checkpoint holds below `stop`."""
+        chains, beyond = store.chains(checkpoint.rows(), self.problem.n_streams, len(self.lanes[0].streams), stop)
+        ends = collections.Counter(row.stop for chain in chains for row in store.leading(chain))
+        self.at = max((end for end, n in ends.items() if n == len(self.lanes)), default=0)
+        joined: dict[Any, Ladder] = {}
+        for lane, chain, lane.stored_from in zip(self.lanes, chains, beyond, strict=True):
+            folded = [row for row in chain if row.stop <= self.at]
+            for streams in {row.streams for row in folded}:
+                rows = tuple(row for row in folded if row.streams == streams)
+                if rows not in joined:
+                    joined[rows] = Ladder.joined(ladder for ladder, _ in checkpoint.blobs(rows))
+                own = range(lane.streams.start - streams.start, lane.streams.stop - streams.start)
+                lane.ladder.merge(joined[rows].part(own))
+            if self.problem.group_sizes.size:
+                for row in folded:
+                    for _, more in sorted(checkpoint.done(row, lane.streams).groups.items()):
+                        lane.join(more)
+            lane.end = self.at
+            for row in chain[len(folded) :]:
+                lane.waiting[row.start] = checkpoint.done(row, lane.streams)
+                lane.held.append((row.start, row.stop))
+            report(len(lane.streams) * sum(row.count for row in chain))
+        for lane in self.lanes:
+            self._chain(lane)
+
+    # --- reading -----------------------------------------------------------------------------------------
+
+    def fork(self) -> "Run":
+        """A run of its own that begins with what is folded here, and stores nothing."""
+        other = copy.copy(self)
+        other.checkpoint, other.lanes, other._reached = None, [], collections.Counter()
+        for lane in self.lanes:
+            twin = copy.copy(lane)
+            twin.ladder, twin.waiting, twin.held, twin.end = lane.ladder.copy(), {}, [], self.at
+            twin.groups = None if lane.groups is None else lane.groups.copy()
+            other.lanes.append(twin)
+        return other
+
+    def _ladders(self) -> list[Ladder]:
+        """The ladder of each lane, as a run of so many samples has it: with as many of the largest weights."""
+        tail = kept_weights(self.at, self.problem.shape[0]) - 1
+        return [lane.ladder.trimmed(tail) for lane in self.lanes]
+
+    def summary(self) -> Summary:
+        """All streams' readings, shape (n_replicates, *rows)."""
+        with _executor(None, min(self.threads, len(self.lanes))) as (pool, _):
+            parts = list(pool.map(Ladder.summary, self._ladders()))
+        return concatenated(parts).reshaped(self.problem.shape)._replace(tail=pareto.MAX_TAIL)
+
+    def ladder(self) -> Ladder:
+        """One ladder over all streams, its shape (*rows,) for one replicate and (n_replicates, *rows) for more."""
+        shape = self.problem.shape if self.problem.shape[0] > 1 else self.problem.shape[1:]
+        return Ladder.beside(self._ladders(), shape)
+
+    def group_moments(self) -> dict[int, np.ndarray]:
+        """For each group size (n, mean, m2, zero groups) over rows, replicates pooled: (4, *rows)."""
+        sizes = self.problem.group_sizes
+        if not sizes.size:
+            return {}
+        whole = np.concatenate([lane.groups for lane in self.lanes if lane.groups is not None])
+        states = whole.reshape(*self.problem.shape, len(sizes), groups.N_FIELDS)
+        moments = pool_moments(np.moveaxis(states[..., groups.MOMENTS], -1, -2))  # (*rows, 3, sizes)
+        zeros = states[..., groups.N_ZERO].sum(axis=0)
+        return {
+            int(size): np.stack([*np.moveaxis(moments[..., i], -1, 0), zeros[..., i]]) for i, size in enumerate(sizes)
+        }
 
 
-def replay(problem: Problem, stream: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Latents (n, d) and log weights (n,) of the samples start … stop − 1 of one stream."""
-    first = start - start % BLOCK
-    z = np.empty((stop - first, problem.n_latents), dtype=problem.x.dtype)
-    logs = np.empty(stop - first)
-    driver.replay_stream[problem.dtype](
-        problem.points_kernel, problem.proposal_kernel, problem.log_joint, problem.states[stream], problem.n_base,
-        problem.lams[problem.lam_of[stream]], problem.proposal_dims, problem.theta, problem.model_dims,
-        problem.x[problem.x_of[stream]], np.uint64(first), z, logs,
-    )  # fmt: skip
-    return z[start - first :], logs[start - first :]
+def kept_weights(n_samples: int, n_replicates: int) -> int:
+    """How many of its largest weights each stream keeps for the Pareto k̂ of all replicates together.
+
+    The pooled tail has tail_length(n·R) weights. A stream's share of them is that over R on average; twice its own
+    tail is four times the share or more for R > 3, so that no stream can be expected to lack any.
+    """
+    pooled = pareto.tail_length(n_samples * n_replicates)
+    return min(pooled, 2 * pareto.tail_length(n_samples) + 16) + 1
 
 
-def bad_weight(problem: Problem, stream: int, index: int) -> NonFiniteWeightError:
-    """The error for a nan or +inf weight, with the sample replayed."""
-    z, logs = replay(problem, stream, index, index + 1)
-    replicate, row = problem.place(stream)
-    where = f"model {problem.model_name}, row {row}, replicate {replicate}, sample index {index}"
-    values = np.array2string(z[0], precision=6, threshold=12)
-    return NonFiniteWeightError(
-        f"the log weight is {logs[0]} at {where}, z = {values}. A log weight is a real number or −inf "
-        f"(a zero weight). logpx.samples(model, x, proposal, {index}, {index + 1}, row={row}, "
-        f"replicate={replicate}, …) replays it; look at log_joint there",
-        index=index,
-        row=row,
-        replicate=replicate,
-        value=float(logs[0]),
-        z=z[0],
-    )
+def grain(problem: Problem) -> int:
+    """A run can be continued after a multiple of this many samples: whole blocks, and whole chunks where groups are
+    open."""
+    return CHUNK if problem.group_sizes.size else BLOCK
+
+
+# --- where tasks run -----------------------------------------------------------------------------------------
 
 
 class _Here(concurrent.futures.Executor):
@@ -165,106 +312,16 @@ def _executor(given, threads):
     """The executor to use and how many tasks to keep in flight on it; one thread is the caller's own."""
     if given is not None:
         yield given, 4 * (getattr(given, "_max_workers", None) or os.cpu_count() or 1)
-    elif threads == 1:
+    elif threads <= 1:
         yield _Here(), 1
     else:
-        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-            try:
-                yield pool, 2 * threads
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-
-
-def kept_weights(n_samples: int, n_replicates: int) -> int:
-    """How many of its largest weights each stream keeps for the Pareto k̂ of all replicates together.
-
-    The pooled tail has tail_length(n·R) weights. A stream's share of them is that over R on average; twice its own
-    tail is four times the share or more for R > 3, so that no stream can be expected to lack any.
-    """
-    pooled = pareto.tail_length(n_samples * n_replicates)
-    return min(pooled, 2 * pareto.tail_length(n_samples) + 16) + 1
-
-
-class Run:
-    """All streams of a problem, run to n_samples: a ladder for each batch of streams."""
-
-    def __init__(self, problem: Problem, n_samples: int, threads: int, executor: Any = None):
-        self.problem, self.n_samples, self.threads, self.executor = problem, n_samples, threads, executor
-        self.keep = kept_weights(n_samples, problem.shape[0])
-        self.batches = batches(problem.n_streams, min(n_samples, CHUNK))
-        self.ladders = [Ladder((len(batch),), iid=problem.points.iid, tail=self.keep - 1) for batch in self.batches]
-        self.group_parts: dict[tuple[int, int], np.ndarray] = {}
-
-    def execute(self, report: Callable[[int], None] = lambda n: None) -> None:
-        """Run every task; `report` is told of samples as they are finished.
-
-        Where tasks fail, those submitted before the first failure are awaited, so that the error raised is that of
-        the earliest task whatever the order in which they end.
-        """
-        n_tasks = len(self.batches) * -(-self.n_samples // CHUNK)
-        tasks = ((start, batch) for start in range(0, self.n_samples, CHUNK) for batch in self.batches)
-        failures: dict[int, BaseException] = {}
-        with _executor(self.executor, min(self.threads, n_tasks)) as (pool, window):
-            waiting: dict[concurrent.futures.Future[Any], int] = {}
-            for order, (start, batch) in enumerate(tasks):
-                if len(waiting) >= window:
-                    self._collect(waiting, failures, report)
-                if failures:
-                    break
-                count = min(CHUNK, self.n_samples - start)
-                floor = self.ladders[order % len(self.batches)].floor
-                waiting[pool.submit(Piece, self.problem, batch, start, count, self.keep, floor)] = order
-            while waiting:
-                self._collect(waiting, failures, report)
-        if failures:
-            raise failures[min(failures)]
-
-    def _collect(self, waiting, failures, report):
-        finished, _ = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
-        for future in finished:
-            order = waiting.pop(future)
-            if (error := future.exception()) is not None:
-                failures[order] = error
-                continue
-            piece, number = future.result(), order % len(self.batches)
-            piece.add_to(self.ladders[number])
-            if self.problem.group_sizes.size:
-                self.group_parts[piece.start, number] = piece.groups
-            report(piece.count * len(piece.streams))
-        for future in [future for future, order in waiting.items() if failures and order > min(failures)]:
-            if future.cancel():
-                del waiting[future]
-
-    def summary(self) -> Summary:
-        """All streams' readings, shape (n_replicates, *rows)."""
-        with _executor(None, min(self.threads, len(self.ladders))) as (pool, _):
-            parts = list(pool.map(Ladder.summary, self.ladders))
-        return concatenated(parts).reshaped(self.problem.shape)._replace(tail=pareto.MAX_TAIL)
-
-    def ladder(self) -> Ladder:
-        """One ladder over all streams, its shape (*rows,) for one replicate and (n_replicates, *rows) for more."""
-        shape = self.problem.shape if self.problem.shape[0] > 1 else self.problem.shape[1:]
-        return Ladder.beside(self.ladders, shape)
-
-    def group_moments(self) -> dict[int, np.ndarray]:
-        """For each group size (n, mean, m2, zero groups) over rows, replicates pooled: (4, *rows)."""
-        sizes = self.problem.group_sizes
-        if not sizes.size:
-            return {}
-        totals: dict[int, np.ndarray] = {}
-        for (start, number), part in sorted(self.group_parts.items()):
-            if start == 0:
-                totals[number] = part.copy()
-            else:
-                groups.join(totals[number], part, sizes)
-        whole = np.concatenate([totals[number] for number in range(len(self.batches))])
-        states = whole.reshape(*self.problem.shape, len(sizes), groups.N_FIELDS)
-        moments = pool_moments(np.moveaxis(states[..., groups.MOMENTS], -1, -2))  # (*rows, 3, sizes)
-        zeros = states[..., groups.N_ZERO].sum(axis=0)
-        return {
-            int(size): np.stack([*np.moveaxis(moments[..., i], -1, 0), zeros[..., i]]) for i, size in enumerate(sizes)
-        }
+        pool = concurrent.futures.ThreadPoolExecutor(threads)
+        try:
+            yield pool, 2 * threads
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
 
 
 def default_threads(threads: int | None) -> int:
@@ -274,5 +331,16 @@ def default_threads(threads: int | None) -> int:
     return whole("threads", threads, most=1 << 16)
 
 
-assert CHUNK % BLOCK == 0
-assert math.log2(CHUNK // BLOCK) < driver.STACK
+def _power_below(n: int) -> int:
+    """The largest power of two up to n ≥ 1."""
+    return 1 << (n.bit_length() - 1)
+
+
+def _power_above(n: int) -> int:
+    """The smallest power of two from n ≥ 1 on."""
+    return 1 << (n - 1).bit_length()
+
+
+def _aligned(index: int) -> int:
+    """The largest power of two that divides an index."""
+    return index & -index or 1 << 62

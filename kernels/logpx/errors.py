@@ -1,4 +1,4 @@
-"""What can go wrong, by name. Every error of logpx is a `LogpxError`.
+"""What can go wrong, by name. Every error of logpx is a `LogpxError`; Ctrl-C is none.
 
 Errors at which the caller is at fault are also a `ValueError`. A message says what was given, what is
 allowed, and what to do.
@@ -68,3 +68,17 @@ class StoreError(LogpxError):
 
 class SuiteError(LogpxError, ValueError):
     """A suite file names something unknown or holds a bad value."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a run. Not an Exception: what catches errors lets it pass, as it does KeyboardInterrupt.
+
+    Attributes
+    ----------
+    estimate : Estimate or None
+        The run of the samples that were finished; None if there were none.
+    """
+
+    def __init__(self, message: str, estimate: Any = None) -> None:
+        super().__init__(message)
+        self.estimate = estimate

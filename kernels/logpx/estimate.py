@@ -8,6 +8,7 @@ the ELBO, the IWAE bounds and the Jensen gap (`logpx.ladder`). Cost: N evaluatio
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -15,12 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from logpx import _jit, engine
+from logpx import _jit, engine, pareto
+from logpx.checkpoint import Checkpoint, facts_of
 from logpx.checks import positive_number, whole
-from logpx.errors import InputError
+from logpx.errors import InputError, Interrupted
 from logpx.models.base import check_x
 from logpx.prepare import check_points, prepare
 from logpx.result import Estimate
+from logpx.tasks import Problem, replay
 
 #: Samples a stream where nothing is said, and in the first round of a run to a target.
 DEFAULT_SAMPLES = 1 << 16
@@ -45,6 +48,7 @@ def estimate(
     common: bool = False,
     threads: int | None = None,
     executor: Any = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> Estimate:
     """Estimate log p(x), the log marginal likelihood of each row of x under a model.
@@ -80,6 +84,9 @@ def estimate(
         One for each CPU by default.
     executor : concurrent.futures.Executor, optional
         Where tasks run instead of a pool of threads.
+    checkpoint : path, optional
+        A file that keeps every finished task. The same call goes on from there, with the bits of a run that was never
+        broken off; so does one with more samples, fewer, or a target (`logpx.checkpoint`).
     progress : bool
         Show a progress bar on standard error.
 
@@ -94,6 +101,10 @@ def estimate(
         An argument that does not fit; nothing was run.
     NonFiniteWeightError
         A log weight was nan or +inf; the message names sample and z.
+    StoreError
+        The checkpoint is that of another run or no checkpoint, in use, or the disk is full.
+    Interrupted
+        Ctrl-C, once: the running tasks were finished, and the error carries the estimate so far. Twice stops at once.
 
     Examples
     --------
@@ -126,27 +137,91 @@ def estimate(
     }  # fmt: skip
     compile_seconds, began = problem.compile(), time.perf_counter()
 
-    def made(count: int, report: Callable[[int], None]) -> Estimate:
-        run = engine.Run(problem, count, threads, executor)
-        run.execute(report)
+    def read(run: engine.Run) -> Estimate:
         return Estimate(
             run.summary(), run.ladder, groups=run.group_moments(), bias_floor=bias_floor, common=common,
             seconds=time.perf_counter() - began, compile_seconds=compile_seconds, target_std_error=target_std_error,
             provenance=facts,
         )  # fmt: skip
 
-    if target_std_error is None:
-        with _progress(progress, problem.n_streams * n_samples, problem.model_name) as report:
-            return made(n_samples, report)
-    with _progress(progress, None, problem.model_name) as report:
-        return _to_target(target_std_error, n_samples, lambda count: made(count, report))
+    total = problem.n_streams * n_samples if target_std_error is None else None
+    with _opened(checkpoint, problem, seed, common) as file, _progress(progress, total, problem.model_name) as report:
+        work = _Work(problem, threads, executor, file, read, report)
+        if target_std_error is None:
+            return work.plain(n_samples) if file is None else work.resumed(n_samples)
+        return _to_target(target_std_error, n_samples, work.resumed)
+
+
+@contextlib.contextmanager
+def _opened(path: Any, problem: Problem, seed: int, common: bool) -> Iterator[Checkpoint | None]:
+    """The checkpoint at a path, claimed for this run; None for None."""
+    if path is None:
+        yield None
+        return
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"checkpoint={path!r}: the path of a file, such as 'run.sqlite'")
+    with Checkpoint.open(path, create=True) as file:
+        file.claim(facts_of(problem, seed=seed, common=common))
+        yield file
+
+
+class _Work:
+    """One call of `estimate`, ready to run any number of samples."""
+
+    def __init__(
+        self, problem: Problem, threads: int, executor: Any, checkpoint: Checkpoint | None,
+        read: Callable[[engine.Run], Estimate], report: Callable[[int], None],
+    ):  # fmt: skip
+        self.problem, self.checkpoint, self._read, self._report = problem, checkpoint, read, report
+        self._how = threads, executor, checkpoint
+        self._run: engine.Run | None = None
+
+    def plain(self, n: int) -> Estimate:
+        """A run of n samples that nothing goes on from."""
+        run = engine.Run(self.problem, n, engine.kept_weights(n, self.problem.shape[0]), *self._how)
+        self._reach(run, n, n)
+        return self._read(run)
+
+    def resumed(self, n: int) -> Estimate:
+        """A run of n samples that goes on from the one before, or from the checkpoint, and can be gone on from: whole
+        grains of the stream are kept, and what is behind the last one is run apart."""
+        if self._run is None or self.checkpoint is not None:
+            self._run = engine.Run(self.problem, n, pareto.MAX_TAIL + 1, *self._how)
+        run = self._run
+        self._reach(run, n - n % engine.grain(self.problem), n)
+        if run.at < n:
+            run = run.fork()
+            self._reach(run, n, n)
+        return self._read(run)
+
+    def _reach(self, run: engine.Run, stop: int, n: int) -> None:
+        if not run.advance(stop, self._report):
+            raise self._interrupted(run, n)
+
+    def _interrupted(self, run: engine.Run, n: int) -> Interrupted:
+        """The error of a run that Ctrl-C stopped, with the estimate so far."""
+        if self.checkpoint is None:
+            then = "Give checkpoint='run.sqlite' to be able to go on from where a run stopped"
+        else:
+            then = f"The same call goes on from there: finished tasks are in {self.checkpoint.path}"
+        if not run.at:
+            return Interrupted(f"stopped before the first samples were finished. {then}")
+        estimate = self._read(run)
+        single = np.ndim(estimate.log_marginal) == 0
+        value, error = (
+            (estimate.log_marginal, estimate.std_error) if single else (estimate.total, estimate.total_std_error)
+        )
+        name = "log p̂" if single else "total log p̂"
+        return Interrupted(
+            f"stopped after {run.at:,} of {n:,} samples: {name} = {value:.9g} ± {error:.2g} so far. {then}", estimate
+        )
 
 
 def _to_target(target: float, most: int, made: Callable[[int], Estimate]) -> Estimate:
     """A pilot run, then runs of the power of two that the errors so far call for, until one meets the target.
 
-    Each run starts afresh, so that the last one is the run of its length, bit for bit; all the runs before it are
-    shorter by half or more. Errors that are not known (every weight zero, one randomisation) end the search.
+    Each goes on from the one before, and is the run of its length, bit for bit. Errors that are not known (every weight
+    zero, one randomisation) end the search.
     """
     n = min(_FIRST_ROUND, most)
     while True:
@@ -226,4 +301,4 @@ def samples(
         dtype=dtype, common=common,
     )  # fmt: skip
     problem.points.check_index(stop)
-    return Samples(*engine.replay(problem, 0 if single else row, start, stop))
+    return Samples(*replay(problem, 0 if single else row, start, stop))

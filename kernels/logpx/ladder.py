@@ -10,15 +10,14 @@ weights. Cost: see `logpx.dyadic`.
 """
 
 import bisect
-import io
-import json
+import itertools
 import math
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from logpx import dyadic, nodes, pareto
+from logpx import dyadic, nodes, packing, pareto
 from logpx._jit import BLOCK
 from logpx.checks import MAX_SAMPLES, real_array, whole
 from logpx.errors import InputError, LadderError, NonFiniteWeightError, NotAvailableError, NotIndependentError
@@ -28,8 +27,6 @@ from logpx.totals import Summary, pool
 
 #: Largest absolute sample index plus one.
 MAX_INDEX = MAX_SAMPLES
-
-_FORMAT = "logpx-ladder-1"
 
 
 class Ladder:
@@ -198,12 +195,12 @@ class Ladder:
         self._nodes[node.height, index] = node
 
     def _offer(self, log_weights):
-        """Keep the tail + 1 largest of the weights seen, in descending order."""
+        """Keep the tail + 1 largest of the weights seen, in descending order, as far as they are not zero."""
         keep = self.tail + 1
         merged = np.concatenate([self._top, log_weights], axis=1)
         if merged.shape[1] > keep:
             merged = -np.partition(-merged, keep - 1, axis=1)[:, :keep]
-        self._top = -np.sort(-merged, axis=1)
+        self._top = _without_zeros(-np.sort(-merged, axis=1))
 
     @property
     def floor(self) -> np.ndarray:
@@ -244,11 +241,11 @@ class Ladder:
         return self
 
     def _take(self, other, offset):
-        other = other._copy() if other is self else other
+        other = other.copy() if other is self else other
         for (height, index), node in sorted(other._nodes.items()):
             self._put_node(index + (offset >> height), node)
         for block, (present, values) in other._partial.items():
-            for begin, end in _runs(present):
+            for begin, end in packing.runs(present):
                 at = block * BLOCK + begin + offset
                 self._put_part(at // BLOCK, values[:, begin:end], at, at + end - begin)
         for start, stop in other._spans:
@@ -292,7 +289,7 @@ class Ladder:
         """Every complete dyadic piece in index order: (start, node). Raw values are grouped as far as they go."""
         pieces = [(index << height, node) for (height, index), node in self._nodes.items()]
         for block, (present, values) in self._partial.items():
-            for begin, end in _runs(present):
+            for begin, end in packing.runs(present):
                 while begin < end:
                     size = min(begin & -begin if begin else BLOCK, 1 << ((end - begin).bit_length() - 1))
                     pieces.append((block * BLOCK + begin, nodes.node_of(values[:, begin : begin + size])))
@@ -342,8 +339,31 @@ class Ladder:
         shape = self.shape if replicates else (1, *self.shape)
         return Estimate(self.summary().reshaped(shape), lambda: self)
 
-    def _copy(self):
-        return Ladder.from_bytes(self.to_bytes())
+    def copy(self) -> "Ladder":
+        """A ladder of its own with the same weights."""
+        twin = Ladder(self.shape, iid=self.iid, tail=self.tail)
+        twin._spans, twin._nodes, twin._top = list(self._spans), dict(self._nodes), self._top
+        twin._partial = {block: (present.copy(), values.copy()) for block, (present, values) in self._partial.items()}
+        return twin
+
+    def trimmed(self, tail: int) -> "Ladder":
+        """A copy that keeps no more than the `tail` + 1 largest weights."""
+        twin = self.copy()
+        twin.tail = min(self.tail, tail)
+        twin._top = twin._top[:, : twin.tail + 1]
+        return twin
+
+    def part(self, streams: range) -> "Ladder":
+        """The ladder of some neighbouring streams of this one, counted in one row; its shape is (len(streams),)."""
+        own = slice(streams.start, streams.stop)
+        part = Ladder((len(streams),), iid=self.iid, tail=self.tail)
+        part._spans = list(self._spans)
+        part._nodes = {key: nodes.Node(node.moments[own], node.heads[own]) for key, node in self._nodes.items()}
+        part._partial = {
+            block: (present.copy(), values[own].copy()) for block, (present, values) in self._partial.items()
+        }
+        part._top = _without_zeros(self._top[own])
+        return part
 
     @classmethod
     def beside(cls, ladders: "list[Ladder]", shape: tuple[int, ...]) -> "Ladder":
@@ -368,43 +388,35 @@ class Ladder:
     # --- bytes -------------------------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
-        """Everything in the ladder, as bytes that `from_bytes` restores bit for bit."""
-        keys, blocks = sorted(self._nodes), sorted(self._partial)
-        header = {
-            "format": _FORMAT, "block": BLOCK, "shape": self.shape, "iid": self.iid, "tail": self.tail,
-            "spans": self._spans, "nodes": keys, "partial": blocks,
-        }  # fmt: skip
-        arrays: dict[str, Any] = {
-            "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
-            "top": self._top,
-        }
-        for i, key in enumerate(keys):
-            arrays[f"moments{i}"], arrays[f"heads{i}"] = self._nodes[key]
-        for i, block in enumerate(blocks):
-            arrays[f"present{i}"], arrays[f"values{i}"] = self._partial[block]
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        return buffer.getvalue()
+        """Everything in the ladder, as bytes that `from_bytes` restores bit for bit (see `logpx.packing`)."""
+        parts = self.shape, self.iid, self.tail, self._spans, self._nodes, self._partial, self._top
+        return packing.pack(packing.State(*parts))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Ladder":
         """Restore what `to_bytes` wrote; LadderError for anything else."""
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                header = json.loads(arrays["header"].tobytes())
-                if header["format"] != _FORMAT or header["block"] != BLOCK:
-                    raise ValueError(f"format {header['format']}, block {header['block']}")
-                ladder = cls(tuple(header["shape"]), iid=header["iid"], tail=header["tail"])
-                ladder._spans = [tuple(span) for span in header["spans"]]
-                for i, (height, index) in enumerate(header["nodes"]):
-                    ladder._nodes[height, index] = nodes.Node(arrays[f"moments{i}"], arrays[f"heads{i}"])
-                for i, block in enumerate(header["partial"]):
-                    ladder._partial[block] = arrays[f"present{i}"].copy(), arrays[f"values{i}"].copy()
-                ladder._top = arrays["top"]
-        except Exception as error:
-            raise LadderError(
-                f"these bytes are not a ladder of this version ({_FORMAT}, block {BLOCK}): {error}"
-            ) from error
+        return cls._from_state(packing.unpack(data))
+
+    @classmethod
+    def joined(cls, blobs: Iterable[bytes]) -> "Ladder":
+        """The ladder of many pieces of the same streams, each given as the bytes of a ladder; at least one.
+
+        The same as `from_bytes` and `merge`, many times as fast where the pieces are of one size.
+        """
+        whole, rest = None, iter(blobs)
+        while some := list(itertools.islice(rest, 4096)):
+            for state in packing.side_by_side(some):
+                part = cls._from_state(state)
+                whole = part if whole is None else whole.merge(part)
+        if whole is None:
+            raise LadderError("there are no pieces to join; give the bytes of at least one ladder")
+        return whole
+
+    @classmethod
+    def _from_state(cls, state):
+        ladder = cls(state.shape, iid=state.iid, tail=state.tail)
+        ladder._spans, ladder._nodes, ladder._partial = state.spans, state.nodes, state.partial
+        ladder._offer(state.top)
         return ladder
 
     def __eq__(self, other: object) -> bool:
@@ -417,7 +429,6 @@ class Ladder:
         return f"Ladder(shape={self.shape}, {kind}, {self.n_samples} weights in {len(self._spans)} spans)"
 
 
-def _runs(present):
-    """Half-open runs of True in a boolean vector."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], present, [False]]).astype(np.int8)))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+def _without_zeros(top):
+    """Largest weights without the columns, at the end, in which every stream has −inf."""
+    return top[:, : np.count_nonzero((top > -math.inf).any(axis=0))]

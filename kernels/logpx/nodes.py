@@ -49,6 +49,29 @@ def merge(left: Node, right: Node) -> Node:
     return Node(moments, heads)
 
 
+def merge_all(index: np.ndarray, stacked: Node) -> dict[tuple[int, int], Node]:
+    """Merge every two siblings among R nodes of one height, then their parents, and so on up; what is left by its key.
+
+    index (R,) are different numbers among the nodes of that height; the arrays of `stacked` have an axis (R,) in front.
+    """
+    left_over, (moments, heads) = {}, stacked
+    order = np.argsort(index)
+    index, moments, heads = index[order], moments[order], heads[order]
+    while index.size:
+        height = moments.shape[-1] - 1
+        left = np.flatnonzero((index[:-1] % 2 == 0) & (index[1:] == index[:-1] + 1))
+        alone = np.setdiff1d(np.arange(index.size), np.concatenate([left, left + 1]))
+        left_over |= {(height, int(index[i])): Node(moments[i].copy(), heads[i].copy()) for i in alone}
+        if not left.size:
+            break
+        shape = left.size, moments.shape[1]
+        parents = merge(
+            *(Node(*(a[at].reshape(-1, *a.shape[2:]) for a in (moments, heads))) for at in (left, left + 1))
+        )
+        index, (moments, heads) = index[left] >> 1, (a.reshape(*shape, *a.shape[1:]) for a in parents)
+    return left_over
+
+
 @compiled(types.void(_moments, _moments))
 def _add(total, part):
     for s in range(total.shape[0]):

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from logpx.checks import whole
-from logpx.engine import Problem
 from logpx.errors import InputError, NotAvailableError
 from logpx.models.base import Model, check_kernel, check_x
 from logpx.points import REGISTRY as POINTS
 from logpx.points.base import PointSet
 from logpx.proposals.base import Proposal
+from logpx.tasks import Problem
 
 _DTYPES = ("float64", "float32")
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import logpx
-from logpx import _jit, engine, pareto
+from logpx import _jit, engine, pareto, tasks
 from logpx.errors import InputError, NonFiniteWeightError, NotAvailableError, NotIndependentError
 from logpx.proposals import Gaussian, Prior, Uniform
 
@@ -28,7 +28,7 @@ def bits(estimate):
 @pytest.fixture(scope="module")
 def long_run():
     """A run of several chunks and a ragged end, on one thread."""
-    return logpx.estimate(PPCA, X[0], n_samples=3 * engine.CHUNK + 12_345, threads=1, groups=(50, 5000))
+    return logpx.estimate(PPCA, X[0], n_samples=3 * tasks.CHUNK + 12_345, threads=1, groups=(50, 5000))
 
 
 @pytest.mark.parametrize("threads", [2, 5])
@@ -41,17 +41,17 @@ def test_any_number_of_threads_gives_the_same_bits(long_run, threads):
 
 def test_a_longer_run_begins_with_the_shorter_one(long_run):
     """The nodes of the first chunk are the same whatever comes after it."""
-    short = logpx.estimate(PPCA, X[0], n_samples=engine.CHUNK, threads=2)
-    longer = logpx.estimate(PPCA, X[0], n_samples=3 * engine.CHUNK, threads=2)
-    third = longer.ladder._nodes[engine.CHUNK.bit_length() - 1, 2]
-    np.testing.assert_array_equal(third.moments, long_run.ladder._nodes[engine.CHUNK.bit_length() - 1, 2].moments)
-    grown = logpx.estimate(PPCA, X[0], n_samples=2 * engine.CHUNK, threads=2).ladder
+    short = logpx.estimate(PPCA, X[0], n_samples=tasks.CHUNK, threads=2)
+    longer = logpx.estimate(PPCA, X[0], n_samples=3 * tasks.CHUNK, threads=2)
+    third = longer.ladder._nodes[tasks.CHUNK.bit_length() - 1, 2]
+    np.testing.assert_array_equal(third.moments, long_run.ladder._nodes[tasks.CHUNK.bit_length() - 1, 2].moments)
+    grown = logpx.estimate(PPCA, X[0], n_samples=2 * tasks.CHUNK, threads=2).ladder
     rest = logpx.Ladder(tail=grown.tail)
-    z, logs = logpx.samples(PPCA, X[0], None, engine.CHUNK, 2 * engine.CHUNK)
-    assert z.shape == (engine.CHUNK, 2)
-    rest.update(logs, start=engine.CHUNK)
+    z, logs = logpx.samples(PPCA, X[0], None, tasks.CHUNK, 2 * tasks.CHUNK)
+    assert z.shape == (tasks.CHUNK, 2)
+    rest.update(logs, start=tasks.CHUNK)
     joined = logpx.Ladder(tail=grown.tail).merge(short.ladder).merge(rest)
-    node = engine.CHUNK.bit_length()
+    node = tasks.CHUNK.bit_length()
     np.testing.assert_array_equal(joined._nodes[node, 0].moments, grown._nodes[node, 0].moments)
 
 
@@ -488,7 +488,7 @@ def test_replay_across_powers_of_two_does_not_depend_on_where_it_starts(index):
 
 def test_only_one_place_knows_the_block():
     assert _jit.BLOCK & (_jit.BLOCK - 1) == 0
-    assert engine.CHUNK % _jit.BLOCK == 0
+    assert tasks.CHUNK % _jit.BLOCK == 0
 
 
 @pytest.mark.parametrize(("n", "replicates"), [(5, 1), (200, 3), (5000, 7), (1 << 17, 1), (1 << 17, 2)])

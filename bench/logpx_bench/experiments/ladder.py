@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import logpx
-from logpx.engine import CHUNK
+from logpx.tasks import CHUNK
 from logpx_bench import data, ledger
 from logpx_bench.estimators import divergence, make_proposal
 from logpx_bench.experiments.base import Cell, Kind, Record, stream_seed

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from logpx import _jit, driver, dyadic, engine, largest, tree
+from logpx import _jit, driver, dyadic, largest, tree
 from logpx._jit import BLOCK
+from logpx.tasks import Problem
 
 #: Blocks of log weights that the largest are looked for in, over and over.
 N_BLOCKS = 64
@@ -126,7 +127,7 @@ def _compiled(function: Any, signature: tuple[Any, ...]) -> Any:
     return made.dispatcher
 
 
-def _kernels(problem: engine.Problem, logs: Any, log_q: Any) -> list[Stage]:
+def _kernels(problem: Problem, logs: Any, log_q: Any) -> list[Stage]:
     """The three kernels on the first block of the first stream."""
     real = np.dtype(problem.dtype)
     eps, z = np.empty((problem.n_base, BLOCK), real), np.empty((problem.n_latents, BLOCK), real)
@@ -160,7 +161,7 @@ def _tree(logs: Any) -> list[Stage]:
     return stages
 
 
-def stages(problem: engine.Problem, weights: Any, n_samples: int, capacity: int) -> list[Stage]:
+def stages(problem: Problem, weights: Any, n_samples: int, capacity: int) -> list[Stage]:
     """Every stage of a run, in the driver's order; `weights` are log weights of the run, `N_BLOCKS` blocks of them."""
     n_blocks = n_samples // BLOCK
     logs, log_q = np.empty(BLOCK), np.empty(BLOCK)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import logpx
-from logpx import _jit, engine
+from logpx import _jit, engine, tasks
 from logpx._jit import BLOCK
 from logpx.prepare import prepare
 from logpx_bench import assembly, data, ledger
@@ -67,12 +67,12 @@ def measure(cell: Cell) -> dict[str, Any]:
     return {"columns": columns | sizes(subject.model, x), "values": values | counted}
 
 
-def _whole(problem: engine.Problem, n_samples: int, keep: int) -> Callable[[int], None]:
+def _whole(problem: tasks.Problem, n_samples: int, keep: int) -> Callable[[int], None]:
     floor = np.full(1, -np.inf)
 
     def call(n: int) -> None:
         for _ in range(n):
-            engine.Piece(problem, range(1), 0, n_samples, keep, floor)
+            tasks.Piece(problem, 0, n_samples, keep, floor)
 
     return call
 

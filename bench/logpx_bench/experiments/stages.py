@@ -8,8 +8,9 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from logpx import _jit, engine
+from logpx import _jit
 from logpx._jit import BLOCK
+from logpx.tasks import CHUNK
 from logpx_bench.errors import InputError
 from logpx_bench.experiments.base import Cell, Kind, Record, verify_row
 from logpx_bench.experiments.scaling import in_fresh_process
@@ -45,7 +46,7 @@ def expand(suite: str, experiment: "Experiment") -> list[Cell]:
 def check(experiment: "Experiment", where: str) -> None:
     """Whole blocks within one task."""
     for n in experiment.n_samples:
-        if n % BLOCK or n > engine.CHUNK:
+        if n % BLOCK or n > CHUNK:
             fail(f"{where}: n_samples", f"is {n}; a stage is timed on whole blocks: a multiple of 1024 up to 2^20")
 
 

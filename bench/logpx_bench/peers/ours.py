@@ -15,8 +15,8 @@ from numba import types
 
 import logpx
 from logpx import _jit, models, vecmath
-from logpx.engine import CHUNK
 from logpx.points import REGISTRY as POINTS
+from logpx.tasks import CHUNK
 from logpx_bench.peers.base import Peer, Run, Variant, in_threads
 from logpx_bench.peers.cases import Case
 
