@@ -10,7 +10,6 @@ task that opens it, as an error that comes back, and not by the machinery betwee
 source of logpx and one CPU target, so a parcel opens only where these are the sender's. Cost: about 0.2 ms a task.
 """
 
-import copyreg
 import functools
 import importlib
 import io
@@ -26,6 +25,7 @@ from numba import cloudpickle
 
 from logpx import _jit
 from logpx.errors import WorkerError
+from logpx.fingerprint import fingerprint
 from logpx.models.user import per_sample
 from logpx.points import REGISTRY as POINTS
 from logpx.points import PointSet
@@ -94,8 +94,8 @@ def check(sender: Build) -> None:
 # -- packing ------------------------------------------------------------------------------------------------------
 
 
-class _Pickler(cloudpickle.CloudPickler):
-    """Compiled functions and registered point sets by name where they have one; Python functions as cloudpickle does."""
+class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # Numba's types are not read
+    """Compiled functions and registered point sets by name where they have one; the rest as cloudpickle does."""
 
     def __init__(self, file: io.BytesIO, whole: Any):
         super().__init__(file)
@@ -103,7 +103,7 @@ class _Pickler(cloudpickle.CloudPickler):
 
     def reducer_override(self, thing: Any) -> Any:
         if thing is self._whole:
-            return copyreg.__newobj__, (type(thing),), vars(thing)
+            return _restored, (type(thing), vars(thing))
         if isinstance(thing, PointSet) and POINTS.get(thing.name) is thing:
             return _point_set, (thing.name,)
         if _jit.is_kernel(thing) or hasattr(thing, "py_func"):
@@ -135,8 +135,9 @@ def _on_the_path(module: str) -> bool:
         if spec is None:
             return False
         path = spec.submodule_search_locations
-    here = getattr(sys.modules[module], "__file__", None)
-    return bool(spec and spec.origin and here) and Path(spec.origin).resolve() == Path(here).resolve()
+    here = getattr(sys.modules[module], "__file__", None) or ""
+    there = spec.origin if spec is not None else None
+    return there is not None and Path(there).resolve() == Path(here).resolve()
 
 
 @functools.cache
@@ -151,17 +152,24 @@ def _value(kernel: Any) -> bytes:
 @functools.cache
 def _fingerprint(thing: Any) -> str:
     """What a user's compiled function computes, as a hash; "" for logpx's own, which the build stands for."""
-    return ""
+    python = _jit.written(thing)
+    return "" if python.__module__.partition(".")[0] == "logpx" else fingerprint(python)
 
 
 # -- opening ------------------------------------------------------------------------------------------------------
+
+
+def _restored(kind: type, fields: dict[str, Any]) -> Any:
+    whole: Any = object.__new__(kind)
+    vars(whole).update(fields)
+    return whole
 
 
 def _point_set(name: str) -> PointSet:
     return POINTS[name]
 
 
-def _imported(module: str, name: str, fingerprint: str) -> Any:
+def _imported(module: str, name: str, computes: str) -> Any:
     """The compiled function of that name, if it is the one that was sent."""
     where = f"{name} of the module {module}"
     try:
@@ -173,7 +181,7 @@ def _imported(module: str, name: str, fingerprint: str) -> Any:
             f"the worker on {socket.gethostname()} cannot import {where}: {type(error).__name__}: {error}. Upload the "
             f"file that it is in, or put it where the worker's Python looks"
         ) from error
-    if _fingerprint(found) != fingerprint:
+    if _fingerprint(found) != computes:
         raise WorkerError(
             f"{where} is not on the worker on {socket.gethostname()} what it is for the sender: the file there is of "
             "another version. Upload the sender's, or start the workers anew"
