@@ -34,7 +34,6 @@ LAYERS = {
         ("proposals",),
         ("models",),
         ("streams",),
-        ("fingerprint",),
         ("shipping",),
         ("driver",),
         ("tasks",),

@@ -27,7 +27,6 @@ import atexit
 import contextlib
 import functools
 import hashlib
-import inspect
 import os
 import shutil
 import sys
@@ -180,12 +179,7 @@ def kernel(kind, *, dtypes=("float64",), cache=True):
 
 def is_kernel(thing):
     """Whether this was made by `kernel`."""
-    return callable(thing) and hasattr(thing, "kind") and hasattr(thing, "ready")
-
-
-def written(thing):
-    """The Python function that a kernel, or another compiled function, was written as."""
-    return getattr(thing, "scalar", None) or inspect.unwrap(getattr(thing, "py_func", thing))
+    return hasattr(thing, "kind") and hasattr(thing, "fingerprints")
 
 
 def compiled(*signatures):

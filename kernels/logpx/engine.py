@@ -30,7 +30,7 @@ from logpx.totals import Summary, concatenated, pool_moments
 TASK = 1 << 20
 #: Samples of a task at least, where a run is cut finer so that every thread has work.
 SMALLEST = 1 << 15
-#: Seconds that a task of a run with a checkpoint grows to.
+#: Seconds that a task grows to where it costs something to hand over: with a checkpoint, or an executor.
 TASK_SECONDS = 1.0
 
 Report = Callable[[int], None]
@@ -160,7 +160,7 @@ class Run:
         at = self.at
         while (at := max(at, self.at)) < stop:
             count = min(base, _aligned(at), stop - at)
-            if self.checkpoint is not None:
+            if self.checkpoint is not None or self.executor is not None:
                 share = _power_below(max((stop - at) * len(self.lanes) // (2 * self._workers), 1))
                 fast = _power_below(max(int(self._speed * TASK_SECONDS / len(self.lanes[0].streams)), 1))
                 count = min(max(base, min(share, fast)), _aligned(at), _power_below(stop - at))

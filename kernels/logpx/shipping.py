@@ -16,6 +16,7 @@ import io
 import pickle
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -106,18 +107,23 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # Numba's types
             return _restored, (type(thing), vars(thing))
         if isinstance(thing, PointSet) and POINTS.get(thing.name) is thing:
             return _point_set, (thing.name,)
-        if _jit.is_kernel(thing) or hasattr(thing, "py_func"):
-            address = _address(thing)
-            if address is not None:
-                return _imported, (*address, _fingerprint(thing))
         if _jit.is_kernel(thing):
-            return _decorated, (_value(thing), thing.kind, thing.dtypes, hasattr(thing, "scalar"))
-        return super().reducer_override(thing)
+            return self._kernel(thing)
+        address = _address(thing) if hasattr(thing, "py_func") else None  # a function that compiled code calls
+        return super().reducer_override(thing) if address is None else (_imported, address)
+
+    def _kernel(self, kernel: Any) -> Any:
+        address = _address(kernel)
+        how: Any = _imported, address
+        if address is None:
+            how = _decorated, (_value(kernel), kernel.kind, kernel.dtypes, hasattr(kernel, "scalar"))
+        compiled = (kernel.fingerprints or {}).get(getattr(self._whole, "dtype", ""))
+        return (_checked, (*how, compiled)) if isinstance(compiled, str) else how
 
 
 def _address(thing: Any) -> tuple[str, str] | None:
     """Module and qualified name by which an import finds this very object, here and elsewhere; None without one."""
-    python = _jit.written(thing)
+    python = getattr(thing, "python", None) or thing.py_func
     found = sys.modules.get(python.__module__)
     for name in python.__qualname__.split("."):
         found = getattr(found, name, None)
@@ -144,16 +150,8 @@ def _on_the_path(module: str) -> bool:
 def _value(kernel: Any) -> bytes:
     """The Python function of a kernel with what it refers to, as it was when first sent."""
     packed = io.BytesIO()
-    python = _jit.written(kernel)
-    _Pickler(packed, None).dump(python)
+    _Pickler(packed, None).dump(getattr(kernel, "scalar", kernel.python))
     return packed.getvalue()
-
-
-@functools.cache
-def _fingerprint(thing: Any) -> str:
-    """What a user's compiled function computes, as a hash; "" for logpx's own, which the build stands for."""
-    python = _jit.written(thing)
-    return "" if python.__module__.partition(".")[0] == "logpx" else fingerprint(python)
 
 
 # -- opening ------------------------------------------------------------------------------------------------------
@@ -169,23 +167,34 @@ def _point_set(name: str) -> PointSet:
     return POINTS[name]
 
 
-def _imported(module: str, name: str, computes: str) -> Any:
-    """The compiled function of that name, if it is the one that was sent."""
-    where = f"{name} of the module {module}"
+def _checked(make: Callable[..., Any], arguments: tuple[Any, ...], computes: str) -> Any:
+    """A user's kernel, if it computes what the one that the sender has compiled computes."""
+    kernel = make(*arguments)
+    if _fingerprint(kernel) != computes:
+        raise WorkerError(
+            f"the kernel {kernel.python.__name__} is not on the worker on {socket.gethostname()} what the sender has "
+            "compiled. Either the file on the worker is of another version: upload the sender's, or start the workers "
+            "anew. Or a global that the kernel reads was changed after the sender had compiled it: decorate it again"
+        )
+    return kernel
+
+
+@functools.cache
+def _fingerprint(kernel: Any) -> str:
+    return fingerprint(kernel.python)
+
+
+def _imported(module: str, name: str) -> Any:
+    """The compiled function of that name."""
     try:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
     except Exception as error:
         raise WorkerError(
-            f"the worker on {socket.gethostname()} cannot import {where}: {type(error).__name__}: {error}. Upload the "
-            f"file that it is in, or put it where the worker's Python looks"
+            f"the worker on {socket.gethostname()} cannot import {name} of the module {module}: "
+            f"{type(error).__name__}: {error}. Upload the file that it is in, or put it where the worker's Python looks"
         ) from error
-    if _fingerprint(found) != computes:
-        raise WorkerError(
-            f"{where} is not on the worker on {socket.gethostname()} what it is for the sender: the file there is of "
-            "another version. Upload the sender's, or start the workers anew"
-        )
     return found
 
 

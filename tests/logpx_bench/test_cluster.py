@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import logpx
-from logpx import _jit, shipping
+from logpx import _jit, engine, shipping
 from logpx.errors import NonFiniteWeightError
 from logpx_bench import cluster, runner, suite
 from logpx_bench.errors import InputError, NotAvailableError, WorkerError
@@ -57,6 +57,12 @@ def whole():
 def executor(whole):
     whole._client.wait_for_workers(2, timeout=60)
     return whole
+
+
+@pytest.fixture
+def small_tasks(monkeypatch):
+    """Tasks stay chunks, so that there are enough to kill workers between them."""
+    monkeypatch.setattr(engine, "TASK_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -120,7 +126,7 @@ def test_workers_compute_on_one_thread_and_compile_nothing_that_the_sender_has(e
         assert {name for name in there if name.endswith(".nbc")} == compiled
 
 
-def test_results_are_let_go(executor):
+def test_results_are_let_go(executor, small_tasks):
     """Ten thousand chunks of a long run must not pile up on the workers."""
     logpx.estimate(PPCA, X[0], n_samples=16 << 20, executor=executor)
     deadline = time.monotonic() + 10
@@ -170,14 +176,14 @@ def test_errors_of_tasks_come_back_as_they_were(executor):
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_killed_workers_cost_time_and_nothing_else(executor, long_bits, n):
+def test_killed_workers_cost_time_and_nothing_else(executor, small_tasks, long_bits, n):
     thread = kill_after(executor, n, n_tasks=6)
     there = logpx.estimate(PPCA, X[0], n_samples=LONG, executor=executor)
     thread.join()
     assert bits(there) == long_bits
 
 
-def test_without_any_worker_a_run_ends_and_its_checkpoint_goes_on(executor, long_bits, tmp_path):
+def test_without_any_worker_a_run_ends_and_its_checkpoint_goes_on(executor, small_tasks, long_bits, tmp_path):
     """Its patience is shorter than a worker takes to start anew."""
     path = tmp_path / "run.sqlite"
     with cluster.on_client(executor._client, patience=0.1) as impatient:
@@ -228,7 +234,7 @@ def test_a_users_file_is_uploaded(executor, own_file):
     (changed / own_file.name).write_text(FILE.format(scale=-0.25), encoding="utf-8")
     with (
         cluster.on_client(client, upload=[changed / own_file.name]) as prepared,
-        pytest.raises(WorkerError, match="of another version"),
+        pytest.raises(WorkerError, match="the file on the worker is of another version"),
     ):
         logpx.estimate(model, [0.0], n_samples=100_000, executor=prepared)
 
