@@ -96,32 +96,28 @@ class Checkpoint:
             Nothing there (without `create`), a folder, a file that is no checkpoint, one of a newer version, a damaged
             one, one that another process is writing (with `create`). The file is left as it is.
         """
-        path, example = Path(path), "logpx.estimate(…, checkpoint='run.sqlite')"
-        storefile.check(path, APPLICATION_ID, VERSION, _TABLES, example)
-        if not create and not (path.exists() and path.stat().st_size):
-            raise StoreError(f"{path}: there is no checkpoint here. {example} makes one")
+        path = Path(path)
+        there = storefile.check(path, APPLICATION_ID, VERSION)
+        if not there and not create:
+            raise StoreError(f"{path}: there is no checkpoint here. estimate(…, checkpoint='run.sqlite') makes one")
         lock = storefile.Lock(path) if create else None
+        connection = None
         try:
+            if not storefile.check(path, APPLICATION_ID, VERSION):  # again, now that nobody else may make it
+                storefile.make(path, APPLICATION_ID, VERSION, _TABLES)
             with storefile.told(path, "written" if create else "read"):
-                opened = cls(path, storefile.connect(path), lock)
-                if create:
-                    opened._make_tables()
+                connection = storefile.connect(path)
+                if {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}.issuperset(_TABLES):
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    connection.execute("PRAGMA synchronous = FULL")
+                    return cls(path, connection, lock)
+            raise StoreError(f"{path} is damaged: it lacks tables, and is left as it is. Put a copy in its place")
         except BaseException:
+            if connection is not None:
+                connection.close()
             if lock is not None:
                 lock.release()
             raise
-        return opened
-
-    def _make_tables(self) -> None:
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = FULL")
-        if self._connection.execute("PRAGMA user_version").fetchone()[0] == VERSION:
-            return
-        with storefile.transaction(self.path, self._connection):
-            for name, columns in _TABLES.items():
-                self._connection.execute(f"CREATE TABLE {name} ({columns})")
-            self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
         """Close the file and let others write. Rows are on disk when the call that added them returned."""
