@@ -30,6 +30,7 @@ from logpx.errors import (
     NotIndependentError,
     StoreError,
     SuiteError,
+    WorkerError,
 )
 from logpx.estimate import Samples, estimate, samples
 from logpx.ladder import Ladder
@@ -58,6 +59,7 @@ __all__ = [
     "Samples",
     "StoreError",
     "SuiteError",
+    "WorkerError",
     "__version__",
     "compare",
     "estimate",

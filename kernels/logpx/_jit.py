@@ -78,8 +78,8 @@ def signature(kind, dtype="float64"):
 
 def _machine():
     cpu = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
-    features = numba.config.CPU_FEATURES or llvmlite.binding.get_host_cpu_features().flatten()
-    return cpu, features
+    features = numba.config.CPU_FEATURES
+    return cpu, llvmlite.binding.get_host_cpu_features().flatten() if features is None else features
 
 
 @functools.cache
@@ -216,6 +216,11 @@ def kernel(kind, *, dtypes=("float64",), cache=True):
         return dispatcher
 
     return decorate
+
+
+def is_kernel(thing):
+    """Whether this was made by `kernel`."""
+    return hasattr(thing, "kind") and hasattr(thing, "fingerprints")
 
 
 def compiled(*signatures):

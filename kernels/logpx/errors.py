@@ -58,6 +58,10 @@ class LadderError(LogpxError, ValueError):
     """Log weights were given twice, or two ladders do not fit together."""
 
 
+class WorkerError(LogpxError):
+    """A worker cannot run what it was sent: it is of another version, lacks a file, or is gone."""
+
+
 class StoreError(LogpxError):
     """A results file is not ours, is of another version, or cannot be read or written."""
 

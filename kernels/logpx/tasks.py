@@ -20,6 +20,7 @@ from logpx._jit import BLOCK, compile_kernel, compile_now
 from logpx.errors import NonFiniteWeightError
 from logpx.ladder import Ladder
 from logpx.points.base import PointSet
+from logpx.shipping import Parcel, opened, parcel
 from logpx.tree import block_tree
 
 #: Samples in a chunk, a power of two: the unit of scheduling. Part of what fixes the bits of `groups`.
@@ -51,6 +52,11 @@ class Problem:
     dtype: str
     group_sizes: np.ndarray
     first: int = 0  # number, in the whole run, of the first stream
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as a parcel, which the task opens where it runs."""
+        sent = parcel(self)
+        return Parcel, (sent.sender, sent.contents)
 
     @property
     def n_streams(self) -> int:
@@ -129,7 +135,7 @@ def run_task(part: Problem, start: int, count: int, keep: int, floor: np.ndarray
     Parameters
     ----------
     part : Problem
-        Of the streams of this task alone.
+        Of the streams of this task alone; a parcel of it, where it came from another process.
     start, count : int
         A range that lies in the aligned power of two around it, as the driver takes it; with groups, `start` is a
         multiple of CHUNK.
@@ -138,6 +144,8 @@ def run_task(part: Problem, start: int, count: int, keep: int, floor: np.ndarray
     floor : ndarray (S,)
         No weight at or below it is among those (see `Ladder.floor`).
     """
+    part = opened(part)
+    part.compile()
     began = time.perf_counter()
     ladder = Ladder((part.n_streams,), iid=part.points.iid, tail=keep - 1)
     open_groups = {}

@@ -1,0 +1,50 @@
+"""What a Dask worker does before its first task: one thread for Numba, and a cache folder of its own.
+
+Workers of one machine would write into one cache folder; each gets its own instead, in its local directory, which
+Dask removes with the worker. So that no worker compiles what the sender has compiled already, tens of seconds for the
+engine, its first task copies the sender's cache folder first, about a megabyte, where it can be read under the same
+path: on one machine, or on a shared file system. By then the sender has compiled all that the task needs.
+
+This file imports nothing of logpx: where the cache is must be settled before logpx is imported.
+"""
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from distributed import Worker
+from distributed.diagnostics.plugin import WorkerPlugin
+
+_COPYING = threading.Lock()
+
+
+class Setup(WorkerPlugin):
+    """Runs on every worker of the cluster, those that join or start again later too."""
+
+    name = "logpx-setup"
+
+    def setup(self, worker: Worker) -> None:
+        """Settle Numba's threads and the cache folder."""
+        os.environ["NUMBA_NUM_THREADS"] = "1"
+        os.environ["LOGPX_CACHE_DIR"] = os.path.join(worker.local_directory, "logpx-cache")
+
+
+def run_warm(sender_cache: str, function: Callable[..., Any], /, *arguments: Any) -> Any:
+    """function(*arguments), with the sender's compiled kernels in the worker's cache folder."""
+    warm_up(Path(sender_cache), Path(os.environ["LOGPX_CACHE_DIR"]))
+    return function(*arguments)
+
+
+def warm_up(sender_cache: Path, root: Path) -> None:
+    """Copy the sender's cache folder into the worker's, once."""
+    done = root / f"{sender_cache.name}.copied"
+    with _COPYING:
+        if done.exists():
+            return
+        if sender_cache.is_dir():
+            shutil.copytree(sender_cache, root / sender_cache.name, dirs_exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
+        done.touch()
