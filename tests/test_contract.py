@@ -21,7 +21,7 @@ SOURCES = {"logpx": ROOT / "kernels" / "logpx", "logpx_bench": ROOT / "bench" / 
 LAYERS = {
     "logpx": [
         ("errors",),
-        ("checks",),
+        ("checks", "faults"),
         ("_jit",),
         ("vecmath", "tiles"),
         ("reduce", "pareto", "totals", "dyadic", "groups", "largest"),

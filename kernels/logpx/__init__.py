@@ -20,6 +20,7 @@ from logpx.compare import Comparison, compare
 from logpx.errors import (
     InputError,
     Interrupted,
+    KernelError,
     LadderError,
     LogpxError,
     NonFiniteWeightError,
@@ -43,6 +44,7 @@ __all__ = [
     "Estimate",
     "InputError",
     "Interrupted",
+    "KernelError",
     "Ladder",
     "LadderError",
     "Levels",

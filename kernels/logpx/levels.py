@@ -122,7 +122,7 @@ class Levels:
 
         Order 1 is L_2k + Δ_k over groups of 2k, order 2 is (8 L_4k − 6 L_2k + L_k)/3 over groups of 4k.
         """
-        if order not in (1, 2):
+        if isinstance(order, bool) or not isinstance(order, int | np.integer) or order not in (1, 2):
             raise InputError(f"order={order!r}: 1 or 2")
         level = self.level_of(k) + order
         if level >= self.n_levels:
