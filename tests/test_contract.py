@@ -40,7 +40,7 @@ LAYERS = {
         ("engine",),
         ("prepare",),
         ("estimate",),
-        ("compare",),
+        ("compare", "plan"),
         ("",),
     ],
     "logpx_bench": [
