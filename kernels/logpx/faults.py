@@ -7,7 +7,9 @@ from typing import Any
 
 from logpx.errors import KernelError
 
-_CHECK = "Set NUMBA_BOUNDSCHECK=1 in the environment and run again: the index at fault is then an error where it is used"
+_CHECK = (
+    "Set NUMBA_BOUNDSCHECK=1 in the environment and run again: the index at fault is then an error where it is used"
+)
 #: Which kernels are given each of the driver's guarded arrays.
 _HAVE = {"eps": ("points", "proposal"), "z": ("proposal", "log_joint"), "log_q": ("proposal",), "out": ("log_joint",)}
 

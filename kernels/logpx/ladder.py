@@ -27,6 +27,8 @@ from logpx.totals import Summary, pool
 
 #: Largest absolute sample index plus one.
 MAX_INDEX = MAX_SAMPLES
+#: Most blocks taken in at once; what cannot be used in place, a read-only array for one, is copied that much at a time.
+_PIECE = 1 << 10
 
 
 class Ladder:
@@ -191,7 +193,7 @@ class Ladder:
         n_blocks, done = weights.shape[1] // BLOCK, 0
         while done < n_blocks:
             at = first + done
-            take = min(at & -at if at else 1 << 62, 1 << ((n_blocks - done).bit_length() - 1))
+            take = min(at & -at if at else _PIECE, 1 << ((n_blocks - done).bit_length() - 1), _PIECE)
             piece = weights[:, done * BLOCK : (done + take) * BLOCK]
             self._put_node(at // take, nodes.forest(piece)[0])
             done += take
