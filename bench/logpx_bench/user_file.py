@@ -64,7 +64,9 @@ def resolve(model: str, data_name: str | None = None, options: Iterable[str] = (
             raise InputError(f"{model}: a file of your own takes neither --data nor --option; write them into the file")
         return load(Path(model))
     if not given and data_name is None:
-        return Given(*REGISTRY[choose(model, REGISTRY, "MODEL", "model")].example(), None)
+        kind: Any = REGISTRY[choose(model, REGISTRY, "MODEL", "model")]
+        example, x = kind.example()
+        return Given(example, x, None)
     entry = data.MODELS[choose(model, data.MODELS, "MODEL", "model with data or options")]
     chosen = data_name or "sample"
     entry.check_data(choose(chosen, data.DATA, "--data", "data set"), f"the model {model}")

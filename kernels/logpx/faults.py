@@ -19,7 +19,7 @@ def raised(model_name: str, kernels: dict[str, Any], row: int, start: int, error
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return KernelError(
         f"the log_joint kernel {_name(kernels['log_joint'])} of model {model_name} (or the proposal kernel "
-        f"{_name(kernels['proposal'])}) raised {what}, at row {row} of x in the block of samples from index {start} on. "
+        f"{_name(kernels['proposal'])}) raised {what}, at row {row} of x in the block of samples from {start} on. "
         "A log joint returns −inf where the density is zero, and raises nothing"
     )
 

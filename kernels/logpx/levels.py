@@ -151,7 +151,7 @@ def _std_error(variance, count):
         return np.where(count >= MIN_GROUPS, np.sqrt(variance / count), np.nan)
 
 
-def mean_reading(count, mean, m2, n_groups):
+def mean_reading(count: np.ndarray, mean: np.ndarray, m2: np.ndarray, n_groups: np.ndarray) -> Reading:
     """A mean over groups: `count` finite ones of `n_groups`; −inf, and without an error, where some are zero."""
     zero = np.asarray(count) < n_groups
     value = np.where(zero, -np.inf, mean)

@@ -6,10 +6,11 @@ The delta method gives std_error = CV/√k with CV² = Var(w)/p(x)², so that
 
 for the row that needs most. CV² comes from R = 32 independent replicates of the pilot, pooled; its interval is the
 jackknife over them, of log CV² with Student's t at R − 1 degrees (B. Efron and C. Stein, 1981, Ann. Statist. 9,
-586-596), and holds for all rows at once (Bonferroni). Its upper end is raised by what a generalised Pareto tail of shape
-k̂ + 1.96 of its standard errors (1 + k̂)/√M has beyond the largest of M tail weights, a share M^(2k̂−1) of its second
-moment; from 1/2 on that is everything, and there is no upper end. Speed is timed after compiling, on runs of their own: the median
-of eight, from the fastest to the slowest, and apart from it the fixed cost of a call.
+586-596), and holds for all rows at once (Bonferroni). Its upper end is raised by what a generalised Pareto tail of
+shape k̂, taken 1.96 of its standard errors (1 + k̂)/√M higher, has beyond the largest of M tail weights, a share
+M^(2k̂−1) of its second moment; from 1/2 on that is everything, and there is no upper end. Speed is timed after
+compiling, on runs of their own: the median of eight, from the fastest to the slowest, and apart from it the fixed cost
+of a call.
 
 A pilot sees only what its weights have hit. Where their tail is too heavy (Pareto k̂, see `logpx.pareto`), where few of
 them count or all are zero, CV² grows with the pilot: k is then a lower bound, its interval has no upper end, and
@@ -219,9 +220,9 @@ def plan(
     return Plan(
         target_std_error=target, k=k, ns_per_sample=ns, fixed_seconds=fixed,
         seconds=Predicted(*(fixed + 1e-9 * n * len(ks) * each for n, each in zip(k, ns, strict=True))),
-        lower_bound=bool(rows.reasons), reasons=rows.reasons, worst_row=int(ks.argmax()), row_k=ks, row_pareto_k=rows.pareto_k,
-        row_ess=rows.ess, n_rows=len(ks), pilot_samples=pilot.n_samples * _REPLICATES, threads=threads,
-        bias_floor=float(np.max(pilot.bias_floor)), compile_seconds=float(pilot.compile_seconds or 0.0),
+        lower_bound=bool(rows.reasons), reasons=rows.reasons, worst_row=int(ks.argmax()), row_k=ks,
+        row_pareto_k=rows.pareto_k, row_ess=rows.ess, n_rows=len(ks), pilot_samples=pilot.n_samples * _REPLICATES,
+        threads=threads, bias_floor=float(np.max(pilot.bias_floor)), compile_seconds=float(pilot.compile_seconds or 0),
     )  # fmt: skip
 
 
@@ -290,16 +291,19 @@ def _judge(cv2, ess, missed, shapes, undefined, n):
     limit, constant = pareto.threshold(n), cv2 <= _ROUNDING
     heavy, infinite = shapes > limit, (shapes > 0.5) & (shapes <= limit)
     few, unknown = ~missed & (ess < _FEWEST), np.isnan(shapes) & ~constant & ~missed
+
+    def up_to(rows):
+        return f"Pareto k̂ is up to {np.max(shapes, initial=-np.inf, where=rows):.2f}"
+
+    least = np.min(ess, initial=np.inf, where=few)
+    undefined = [reason for reason, which in zip(undefined, unknown, strict=True) if which]
     said = [
         (missed, f"all {n} weights of the pilot are zero: the proposal has not hit p(x, z) yet"),
-        (heavy, f"Pareto k̂ is up to {np.max(shapes, initial=-np.inf, where=heavy):.2f}, above {limit:.2f}: the weights' "
-                "tail is too heavy for the pilot to see how much they vary"),
-        (infinite, f"Pareto k̂ is up to {np.max(shapes, initial=-np.inf, where=infinite):.2f}, above 1/2: the weights' "
-                   "variance may be infinite, and k then grows faster than 1/target²"),
-        (few, f"effective sample size down to {np.min(ess, initial=np.inf, where=few):.1f} of {n}, below {_FEWEST}: a "
-              "few weights decide"),
-        (unknown, f"Pareto k̂ is not defined: {next((r for r, u in zip(undefined, unknown, strict=True) if u), '')}"),
-    ]  # fmt: skip
+        (heavy, f"{up_to(heavy)}, above {limit:.2f}: the tail is too heavy for the pilot to see how weights vary"),
+        (infinite, f"{up_to(infinite)}, above 1/2: their variance may be infinite, k then grows faster than 1/target²"),
+        (few, f"effective sample size down to {least:.1f} of {n}, below {_FEWEST}: a few weights decide"),
+        (unknown, f"Pareto k̂ is not defined: {undefined[0] if undefined else ''}"),
+    ]
     trusted = ~(missed | heavy | infinite | few | unknown)
     share = [f" ({int(which.sum())} of {len(cv2)} rows)" if len(cv2) > 1 else "" for which, _ in said]
     return trusted, tuple(words + of for (which, words), of in zip(said, share, strict=True) if which.any())

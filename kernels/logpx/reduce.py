@@ -179,7 +179,7 @@ def logsumexp(a: ArrayLike, axis: int | tuple[int, ...] | None = None) -> np.flo
     kept = [i for i in range(array.ndim) if i not in axes]
     shape = tuple(array.shape[i] for i in kept)
     length = math.prod(array.shape[i] for i in axes)
-    rows = np.require(array.transpose(*kept, *axes), requirements="CW").reshape(math.prod(shape), length)
+    rows = np.require(array.transpose(*kept, *axes), requirements=["C", "W"]).reshape(math.prod(shape), length)
     out = np.full(rows.shape[0], -np.inf)
     if length:
         _logsumexp_rows(rows, out)
