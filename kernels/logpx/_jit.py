@@ -208,8 +208,10 @@ _PATIENCE = 300.0
 
 
 @contextlib.contextmanager
-def _compiling(cached):
+def _compiling(dispatcher, cached=True):
     """One thread compiles at a time, and into the cache one process, without bounds checks."""
+    dispatcher.typingctx.refresh()  # most of what loading takes in a new process, so not under the lock
+    dispatcher.targetctx.refresh()
     with _COMPILING:
         if not cached:
             yield
@@ -259,7 +261,7 @@ class _OnFirstCall:
         """Compile or load from the cache; seconds spent."""
         start = time.perf_counter()
         if not self._ready:
-            with _compiling(cached=True):
+            with _compiling(self.dispatcher):
                 self._compile_all()
         return time.perf_counter() - start
 
@@ -285,7 +287,7 @@ def compile_kernel(dispatcher, dtype="float64"):
     start = time.perf_counter()
     if not DISABLED and dtype not in dispatcher.ready:
         try:
-            with _compiling(dispatcher.cached):
+            with _compiling(dispatcher, dispatcher.cached):
                 _compile(dispatcher, signature(dispatcher.kind, dtype).args)
         except _COMPILE_ERRORS as error:
             name = dispatcher.py_func.__name__

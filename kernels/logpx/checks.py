@@ -1,5 +1,6 @@
 """Numbers as arguments: one check for all of them. A count, index, size or seed is an int or a whole float."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ def real_array(name: str, values: Any) -> np.ndarray:
 
 def positive_number(name: str, value: Any, unit: str) -> float:
     """The value as a finite float above zero; InputError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < float(value) < np.inf:
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not number or not 0 < value <= sys.float_info.max:
         raise InputError(f"{name}={value!r}: a number above 0, {unit}")
     return float(value)

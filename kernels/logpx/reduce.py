@@ -171,10 +171,10 @@ def logsumexp(a: ArrayLike, axis: int | tuple[int, ...] | None = None) -> np.flo
     -inf
     """
     array = real_array("logsumexp", a)
-    axes = tuple(range(array.ndim)) if axis is None else np.atleast_1d(axis).tolist()
     try:
+        axes = tuple(range(array.ndim)) if axis is None else np.atleast_1d(axis).tolist()
         axes = np.lib.array_utils.normalize_axis_tuple(axes, array.ndim)
-    except (np.exceptions.AxisError, ValueError) as error:
+    except (np.exceptions.AxisError, ValueError, TypeError, OverflowError) as error:
         raise InputError(f"axis={axis!r} does not fit an array of shape {array.shape}: {error}") from error
     kept = [i for i in range(array.ndim) if i not in axes]
     shape = tuple(array.shape[i] for i in kept)
