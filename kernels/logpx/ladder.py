@@ -365,7 +365,7 @@ class Ladder:
         return twin
 
     def part(self, streams: range) -> "Ladder":
-        """The ladder of some neighbouring streams of this one, its streams counted in one row; shape (len(streams),)."""
+        """The ladder of some neighbouring streams of this one, counted in one row; its shape is (len(streams),)."""
         own = slice(streams.start, streams.stop)
         part = Ladder((len(streams),), iid=self.iid, tail=self.tail)
         part._spans = list(self._spans)

@@ -1,7 +1,7 @@
 """What to run, and one piece of it: the problem, and the task that a worker runs.
 
-A *stream* is one replicate of one row of x. A *task* is a range of samples of a batch of streams, and `run_task` turns it
-into a ladder over that range, wherever it runs: it is a plain function at the top of a module, and what it is given
+A *stream* is one replicate of one row of x. A *task* is a range of samples of a batch of streams, and `run_task` turns
+it into a ladder over that range, wherever it runs: it is a plain function at the top of a module, and what it is given
 (`Problem.part`) is as small as the batch, so that threads, processes and other machines serve alike. A nan or +inf
 among the weights raises an error that names the sample by its row and replicate in the whole run. Cost: one call of
 the compiled driver for every 2^22 samples, and one merge of its nodes.
@@ -148,7 +148,6 @@ def run_task(part: Problem, start: int, count: int, keep: int, floor: np.ndarray
     floor : ndarray (S,)
         No weight at or below it is among those (see `Ladder.floor`).
     """
-    part.compile()
     began = time.perf_counter()
     ladder = Ladder((part.n_streams,), iid=part.points.iid, tail=keep - 1)
     open_groups = {}
