@@ -12,9 +12,10 @@ M^(2k̂−1) of its second moment; from 1/2 on that is everything, and there is 
 compiling, on runs of their own: the median of eight, from the fastest to the slowest, and apart from it the fixed cost
 of a call.
 
-A pilot sees only what its weights have hit. Where their tail is too heavy (Pareto k̂, see `logpx.pareto`), where few of
-them count or all are zero, CV² grows with the pilot: k is then a lower bound, its interval has no upper end, and
-`reasons` says why. Cost: the pilot, and about `timing_seconds`.
+A pilot sees only what its weights have hit. Where their tail is too heavy (Pareto k̂, see `logpx.pareto`) or has no k̂,
+unless the largest weights are one value that is hit often, where few of them count, or all are zero, CV² may grow with
+the pilot: k is then a lower bound, its interval has no upper end, and `reasons` says why. Cost: the pilot, and about
+`timing_seconds`.
 """
 
 import math
@@ -213,7 +214,7 @@ def plan(
         )  # fmt: skip
 
     pilot = run(-(-pilot_samples // _REPLICATES), _REPLICATES)
-    rows = _read(pilot)
+    rows = _read(pilot, np.size(pilot.log_marginal))
     k_low, ks, k_high = (np.maximum(np.ceil(cv2 / target**2), 2.0) for cv2 in (rows.low, rows.cv2, rows.high))
     k = Predicted(float(ks.max()), float(k_low.max()), float(k_high.max()))
     fixed, ns = _speed(run, len(ks), budget)
@@ -237,26 +238,24 @@ class _Rows(NamedTuple):
     reasons: tuple[str, ...]
 
 
-def _read(pilot: Estimate) -> _Rows:
-    each = pilot._each.totals
+def _read(pilot: Estimate, at_once: int) -> _Rows:
+    """Each row, its interval wide enough to hold for `at_once` of them."""
+    each, n = pilot._each.totals, pilot.n_samples * _REPLICATES
     log_means, rel_m2 = (np.reshape(one, (_REPLICATES, -1)) for one in (each.log_mean, each.rel_m2))
-    n_rows, total = log_means.shape[1], each.n * _REPLICATES
-    cv2, half = _log_interval(each.n, log_means, rel_m2, n_rows)
-    ess, missed = np.ravel(pilot.ess), np.ravel(pilot.n_neg_inf) == total
-    cv2 = np.where(missed, total / 3.0, cv2)  # none of n seen: at 95 % fewer than 3 in n, and CV² = (1 − f)/f
-    top = pilot._pooled.top.reshape(n_rows, -1)
-    fits = [pareto.pareto_k(row, int(total), pilot._pooled.tail) for row in top]
-    shapes = np.array([math.nan if shape is None else shape for shape, _ in fits])
-    means = np.ravel(pilot.log_marginal)
-    unseen = np.array([_unseen(*one, int(total)) for one in zip(top, means, shapes, strict=True)])
-    trusted, reasons = _judge(cv2, ess, missed, shapes, [reason for _, reason in fits], int(total))
+    cv2, half = _log_interval(each.n, log_means, rel_m2, at_once)
+    ess, missed = np.ravel(pilot.ess), np.ravel(pilot.n_neg_inf) == n
+    cv2 = np.where(missed, n / 3.0, cv2)  # none of n seen: at 95 % fewer than 3 in n, and CV² = (1 − f)/f
+    top = pilot._pooled.top.reshape(len(ess), -1)
+    tails = [_tail(*row, n) for row in zip(top, np.ravel(pilot.log_marginal), strict=True)]
+    shapes, unseen = np.array([one.shape for one in tails]), np.array([one.unseen for one in tails])
+    trusted, reasons = _judge(ess, missed, shapes, [one.unknown for one in tails], n)
     with np.errstate(over="ignore", invalid="ignore"):
         low = np.where(missed, cv2, cv2 * np.exp(-half))
         high = np.where(trusted, cv2 * np.exp(half) + unseen, np.inf)
     return _Rows(cv2, low, high, shapes, ess, reasons)
 
 
-def _log_interval(n, log_means, rel_m2, n_rows):
+def _log_interval(n, log_means, rel_m2, at_once):
     """CV² of each row, and half the width of the interval of its logarithm, from leave-one-out over the replicates."""
     sizes, none = np.full(_REPLICATES, n), np.zeros_like(rel_m2)
 
@@ -269,43 +268,53 @@ def _log_interval(n, log_means, rel_m2, n_rows):
     with np.errstate(divide="ignore", invalid="ignore"):
         without = np.log([cv2(every != one) for one in every])
         variance = (_REPLICATES - 1) * np.var(without, axis=0)
-    quantile = special.stdtrit(_REPLICATES - 1, 1.0 - (1.0 - LEVEL) / 2.0 / n_rows)
+    quantile = special.stdtrit(_REPLICATES - 1, 1.0 - (1.0 - LEVEL) / 2.0 / at_once)
     half = np.nan_to_num(quantile * np.sqrt(variance), nan=math.inf)  # nan: one replicate holds all of the variance
     return value, np.where(value <= _ROUNDING, 0.0, half)
 
 
-def _unseen(top, log_mean, shape, n):
-    """What the tail beyond the largest weight may add to CV²; inf where the variance may be infinite."""
-    if math.isnan(shape):
-        return 0.0
+class _Tail(NamedTuple):
+    """Of a row's largest weights: k̂ or nan, why it is not known, and what may lie beyond them."""
+
+    shape: float
+    unknown: str
+    unseen: float
+
+
+def _tail(top, log_mean, n):
+    """k̂, and what the tail beyond the largest weight may add to CV²; inf where the variance may be infinite."""
+    shape, reason = pareto.pareto_k(top, n)
     length = pareto.tail_length(n)
+    if shape is None:
+        flat = top.size > length and top[length] > top[0] - 1e-9  # one value, hit often: no tail, and nothing unknown
+        return _Tail(math.nan, "" if flat else reason, 0.0)
     upper = shape + special.ndtri(0.5 + LEVEL / 2.0) * (1.0 + max(shape, 0.0)) / math.sqrt(length)
     if upper >= 0.5:
-        return math.inf
+        return _Tail(shape, "", math.inf)
     beyond = length ** (2.0 * upper - 1.0)
-    return np.exp(2.0 * (top[:length] - log_mean)).sum() / n * beyond / (1.0 - beyond)
+    return _Tail(shape, "", np.exp(2.0 * (top[:length] - log_mean)).sum() / n * beyond / (1.0 - beyond))
 
 
-def _judge(cv2, ess, missed, shapes, undefined, n):
+def _judge(ess, missed, shapes, unknown, n):
     """Which rows can be trusted, and in words why the others cannot."""
-    limit, constant = pareto.threshold(n), cv2 <= _ROUNDING
+    limit = pareto.threshold(n)
     heavy, infinite = shapes > limit, (shapes > 0.5) & (shapes <= limit)
-    few, unknown = ~missed & (ess < _FEWEST), np.isnan(shapes) & ~constant & ~missed
+    few, undefined = ~missed & (ess < _FEWEST), ~missed & (np.array(unknown) != "")
 
     def up_to(rows):
         return f"Pareto k̂ is up to {np.max(shapes, initial=-np.inf, where=rows):.2f}"
 
     least = np.min(ess, initial=np.inf, where=few)
-    undefined = [reason for reason, which in zip(undefined, unknown, strict=True) if which]
+    why = next((reason for reason, which in zip(unknown, undefined, strict=True) if which), "")
     said = [
         (missed, f"all {n} weights of the pilot are zero: the proposal has not hit p(x, z) yet"),
         (heavy, f"{up_to(heavy)}, above {limit:.2f}: the tail is too heavy for the pilot to see how weights vary"),
         (infinite, f"{up_to(infinite)}, above 1/2: their variance may be infinite, k then grows faster than 1/target²"),
         (few, f"effective sample size down to {least:.1f} of {n}, below {_FEWEST}: a few weights decide"),
-        (unknown, f"Pareto k̂ is not defined: {undefined[0] if undefined else ''}"),
+        (undefined, f"Pareto k̂ is not defined: {why}"),
     ]
-    trusted = ~(missed | heavy | infinite | few | unknown)
-    share = [f" ({int(which.sum())} of {len(cv2)} rows)" if len(cv2) > 1 else "" for which, _ in said]
+    trusted = ~(missed | heavy | infinite | few | undefined)
+    share = [f" ({int(which.sum())} of {len(ess)} rows)" if len(ess) > 1 else "" for which, _ in said]
     return trusted, tuple(words + of for (which, words), of in zip(said, share, strict=True) if which.any())
 
 
