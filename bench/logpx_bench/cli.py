@@ -144,11 +144,12 @@ def _error_words(error: float) -> str:
 
 def _count(text: str) -> int:
     """A number of samples: digits, or a power of two as 2^16."""
-    base, _, power = text.partition("^")
-    try:
-        return int(base) if not power else int(base) ** min(int(power), 62)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a number of samples, such as 65536 or 2^16") from None
+    from logpx_bench.errors import InputError
+
+    base, _, power = text.rpartition("2^")
+    if base or not power.isdecimal():
+        raise InputError(f"{text!r} is not a number of samples, such as 65536 or 2^16")
+    return 1 << min(int(power), 62) if text != power else int(text)
 
 
 @app.command()
@@ -162,9 +163,7 @@ def plan(
     ] = None,
     threads: ThreadsOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the pilot.")] = 0,
-    pilot: Annotated[
-        int, typer.Option("--pilot", parser=_count, metavar="N", help="Pilot samples a row, such as 2^16.")
-    ] = 1 << 16,
+    pilot: Annotated[str, typer.Option("--pilot", metavar="N", help="Pilot samples a row.")] = "2^16",
 ) -> None:
     """Say how many samples, and how long, a target standard error takes."""
     with readable():
@@ -181,7 +180,9 @@ def plan(
             if row >= len(rows):
                 raise InputError(f"--row {row}: x has rows 0 to {len(rows) - 1}")
             x = rows[row]
-        planned = plan(given.model, x, target, proposal=given.proposal, pilot_samples=pilot, seed=seed, threads=threads)
+        planned = plan(
+            given.model, x, target, proposal=given.proposal, pilot_samples=_count(pilot), seed=seed, threads=threads
+        )
         console.print(escape(str(planned)), highlight=False, soft_wrap=True)
 
 

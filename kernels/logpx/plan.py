@@ -326,13 +326,14 @@ def _speed(run: Callable[[int], Estimate], n_rows: int, budget: float) -> tuple[
         run(count)
         return time.perf_counter() - start
 
-    share = budget / _TIMINGS
     short = statistics.median(timed(BLOCK) for _ in range(3))
+    share = max(budget / _TIMINGS, 3.0 * short)
     count = 4 * BLOCK
     while (seconds := timed(count)) < share:
         count *= max(2, 1 << int(math.log2(share / seconds)))
     more = 1e-9 * (count - BLOCK) * n_rows
-    rates = sorted(max(0.0, timed(count) - short) / more for _ in range(_TIMINGS))
+    times = [timed(count) for _ in range(_TIMINGS)]
+    rates = sorted(max(one - short, 0.01 * one) / more for one in times)  # above 0 whatever the noise
     typical = statistics.median(rates)
     return max(0.0, short - 1e-9 * typical * BLOCK * n_rows), Predicted(typical, rates[0], rates[-1])
 

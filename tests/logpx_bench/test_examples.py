@@ -1,8 +1,8 @@
 """The examples in other frameworks run, and find the exact log p(x); and what those frameworks hand over is taken.
 
 They run on the Python of `make peers`, or on this one, where it has the framework; elsewhere they are listed as
-skipped, with the reason. Statistical: a seed each, fixed; |z| < 5 raises a false alarm once in 1.7e6 seeds. The standard error
-is below 0.01 nats, so that an error of 0.1 is detected.
+skipped, with the reason. Statistical: a seed each, fixed; |z| < 5 raises a false alarm once in 1.7e6 seeds. The
+standard error is below 0.01 nats, so that an error of 0.1 is detected.
 """
 
 import functools
