@@ -36,6 +36,10 @@ def log_joint(theta, dims, x, z, out):
     for i in range(out.shape[0]):
         out[i] = planted(z[0, i])
 
+@kernel("log_joint")
+def past_the_end(theta, dims, x, z, out):
+    out[0] = z[0, z.shape[1]]
+
 @compiled(types.float64(types.float64))
 def once(x):
     return planted(x)
@@ -207,6 +211,28 @@ def test_files_of_the_cache_that_a_power_cut_left_empty_are_done_without(package
     for file in files:
         file.write_bytes(b"")
     assert run(package, root)["kernel"] == [1.5, 1.5, 1.5]
+
+
+BOUNDS = """
+import json
+import numpy as np
+from logpx import _jit
+from logpx._planted_callers import past_the_end
+
+out = np.zeros(3)
+_jit.compile_kernel(past_the_end)
+try:
+    past_the_end(np.zeros(1), np.zeros(1, np.int64), np.zeros(1), np.zeros((2, 3))[:1], out)
+except IndexError:
+    out[:] = 1.0
+print(json.dumps([out.tolist(), sum(past_the_end.stats.cache_hits.values())]))
+"""
+
+
+def test_code_with_bounds_checks_does_not_get_into_the_cache(package, tmp_path):
+    """The first process asks for checks, and the second would find its code: neither has any."""
+    assert run(package, tmp_path / "cache", BOUNDS, NUMBA_BOUNDSCHECK="1") == [[0.0, 0.0, 0.0], 0]
+    assert run(package, tmp_path / "cache", BOUNDS) == [[0.0, 0.0, 0.0], 1]
 
 
 AT_ONCE = """
