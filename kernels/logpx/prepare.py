@@ -62,7 +62,7 @@ def check_points(points: Any) -> PointSet:
 
 
 def _check_dtype(dtype, kernels, n_states):
-    if dtype not in _DTYPES:
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise InputError(f"dtype={dtype!r}: one of {', '.join(map(repr, _DTYPES))}")
     for role, kernel in kernels.items():
         if dtype not in kernel.dtypes:

@@ -213,20 +213,24 @@ def logsumexp(a: ArrayLike, axis: int | tuple[int, ...] | None = None) -> np.flo
     -inf
     """
     array = real_array("logsumexp", a)
-    rows, shape = (array.reshape(1, array.size), ()) if axis is None else _rows(array, axis)
+    if axis is None and array.flags.writeable:
+        rows, shape = array.reshape(1, array.size), ()
+    else:
+        rows, shape = _rows(array, axis)
     out = np.empty(len(rows))
     _logsumexp_rows(rows, out)
     return out[0] if shape == () else out.reshape(shape)
 
 
 def _rows(array, axis):
-    """The array with the given axes as the last, (n, length), and the shape that n stands for."""
-    axes = np.atleast_1d(axis).tolist()
+    """The array with the given axes as the last, (n, length), writable, and the shape that n stands for."""
     try:
+        axes = tuple(range(array.ndim)) if axis is None else np.atleast_1d(axis).tolist()
         axes = np.lib.array_utils.normalize_axis_tuple(axes, array.ndim)
-    except (np.exceptions.AxisError, ValueError) as error:
+    except (np.exceptions.AxisError, ValueError, TypeError, OverflowError) as error:
         raise InputError(f"axis={axis!r} does not fit an array of shape {array.shape}: {error}") from error
     kept = [i for i in range(array.ndim) if i not in axes]
     shape = tuple(array.shape[i] for i in kept)
     length = math.prod(array.shape[i] for i in axes)
-    return np.ascontiguousarray(array.transpose(*kept, *axes)).reshape(math.prod(shape), length), shape
+    rows = np.require(array.transpose(*kept, *axes), requirements=["C", "W"])
+    return rows.reshape(math.prod(shape), length), shape
