@@ -40,6 +40,15 @@ console = Console(width=None if sys.stdout.isatty() else 10_000)
 
 StoreOption = Annotated[Path, typer.Option("--store", metavar="FILE", help="The results file.")]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of a run; all cores by default.")]
+ExecutorOption = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        metavar="WHERE",
+        help="Where long cells run: threads, processes, dask (workers on this machine), or the address of a Dask "
+        "scheduler, tcp://host:port.",
+    ),
+]
 DEFAULT_STORE = Path("results", "results.sqlite")
 DEFAULT_REPORT = Path("results", "report")
 
@@ -86,11 +95,13 @@ def run(
         bool, typer.Option("--dry-run", help="Show cells, predicted time and error; run nothing.")
     ] = False,
     threads: ThreadsOption = None,
+    executor: ExecutorOption = "threads",
 ) -> None:
     """Run a suite into a store; what is there already is skipped."""
     with readable():
         from logpx_bench import machine, runner
         from logpx_bench import suite as suites
+        from logpx_bench.cluster import executor_for
         from logpx_bench.store import Store
 
         chosen = suites.load(suites.find(suite)).only(only)
@@ -103,8 +114,8 @@ def run(
                 _show_plan(runner.plan(chosen, results, n_threads))
             return
         runner.verify(chosen)
-        with _opened(store) as results:
-            done = runner.run(chosen, results, n_threads, console=console)
+        with _opened(store) as results, executor_for(executor, n_threads) as workers:
+            done = runner.run(chosen, results, n_threads, executor=workers, console=console)
         skipped = f", {done.n_skipped} were there already" if done.n_skipped else ""
         console.print(
             f"{chosen.name}: {done.n_run} cells run in {done.seconds:.1f} s{skipped}. Results: {store}", soft_wrap=True

@@ -5,6 +5,7 @@ command goes on from there. Each experiment leaves a plan, the list of its cells
 cells of one run and not those of an older suite of the same name.
 """
 
+import concurrent.futures
 import contextlib
 import math
 import time
@@ -13,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from logpx_bench import data, machine
 from logpx_bench.errors import LogpxError
 from logpx_bench.estimators import divergence, make_proposal, predicted_error
-from logpx_bench.experiments import KINDS, Cell, Record
+from logpx_bench.experiments import KINDS, Cell, Record, Resources
 from logpx_bench.experiments.base import cell_key
 from logpx_bench.schema import content_key
 from logpx_bench.store import Store
@@ -149,6 +151,7 @@ def run(
     store: Store,
     threads: int,
     *,
+    executor: concurrent.futures.Executor | None = None,
     console: Console | None = None,
     after_cell: Callable[[Cell], None] | None = None,
 ) -> Outcome:
@@ -158,6 +161,8 @@ def run(
     ----------
     threads : int
         For cells that do not fix their own.
+    executor : Executor, optional
+        Where long cells run their tasks, instead of threads (see `logpx_bench.cluster`).
     console : rich Console, optional
         Shows a progress bar; None is silent.
     after_cell : callable, optional
@@ -175,7 +180,7 @@ def run(
     store.write_provenance(where)
     cells = expand(suite)
     there = store.keys()
-    with _bar(console, len(cells)) as advance:
+    with _bar(console, len(cells), executor) as advance:
         for experiment in suite.experiments:
             own = [(cell, key_of(cell, threads)) for cell in cells if cell.experiment == experiment.name]
             store.write_plan(
@@ -186,7 +191,7 @@ def run(
                 counts[key in there] += 1
                 if key not in there:
                     with naming(cell):
-                        record = KINDS[cell.kind].run(cell, cell.threads or threads)
+                        record = KINDS[cell.kind].run(cell, Resources(cell.threads or threads, executor))
                     row = row_of(cell, record, key, where["id"])
                     store.write_cell(row, levels=record.levels, histogram=record.histogram, values=record.values)
                     if after_cell is not None:
@@ -201,12 +206,26 @@ def _plan_row(suite: str, experiment: str, kind: str, keys: list[str], provenanc
     return {"id": content_key(row), **row}
 
 
+class _Saying(ProgressColumn):
+    """What an executor says of itself at the moment: its workers, and what they have done."""
+
+    def __init__(self, executor: Any):
+        super().__init__()
+        self._executor = executor
+
+    def render(self, task: Task) -> Text:
+        return Text(self._executor.words())
+
+
 @contextlib.contextmanager
-def _bar(console: Console | None, total: int) -> Iterator[Callable[[Cell, bool], None]]:
+def _bar(console: Console | None, total: int, executor: Any) -> Iterator[Callable[[Cell, bool], None]]:
     if console is None:
         yield lambda cell, done: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    columns.append(TimeElapsedColumn())
+    if hasattr(executor, "words"):
+        columns.append(_Saying(executor))
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=total)
 

@@ -37,7 +37,7 @@ def test_rows_and_seeds_have_streams_of_their_own():
 def test_a_cell_runs_on_its_own_streams():
     subject = data.build(CELL.model, CELL.model_options, CELL.data)
     x = data.take(subject, 0)
-    found = ladder.run(CELL, threads=1).values["replicates"]
+    found = ladder.run(CELL, ladder.Resources(threads=1)).values["replicates"]
     prior = subject.model.prior
     own = logpx.estimate(
         subject.model, x, proposal=prior, n_samples=4, n_replicates=3, seed=ladder.seed_of(CELL), threads=1

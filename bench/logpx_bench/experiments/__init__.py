@@ -12,7 +12,7 @@ gallery   images, reconstructions, samples, and exact log p(x) of the held-out i
 A new kind is one file here and one row in `KINDS`.
 """
 
-from logpx_bench.experiments.base import Cell, Kind, Record
+from logpx_bench.experiments.base import Cell, Kind, Record, Resources
 from logpx_bench.experiments.gallery import GALLERY
 from logpx_bench.experiments.ladder import LADDER
 from logpx_bench.experiments.limits import LIMITS
@@ -24,4 +24,4 @@ from logpx_bench.experiments.stages import STAGES
 #: Kinds a suite may name.
 KINDS = {kind.name: kind for kind in (LADDER, SCALING, RANKING, PEERS, GALLERY, STAGES, LIMITS)}
 
-__all__ = ["KINDS", "Cell", "Kind", "Record"]
+__all__ = ["KINDS", "Cell", "Kind", "Record", "Resources"]

@@ -6,6 +6,7 @@ here that decide what a cell does; a timed cell's key holds the machine too, so 
 stand in for each other.
 """
 
+import concurrent.futures
 import functools
 import hashlib
 from collections.abc import Callable, Mapping
@@ -98,6 +99,19 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a cell runs on: so many threads of this process, or an executor that long cells give their tasks to."""
+
+    threads: int
+    executor: concurrent.futures.Executor | None = None
+
+    @property
+    def n_workers(self) -> int:
+        """Threads, processes or workers that compute."""
+        return int(getattr(self.executor, "_max_workers", self.threads))
+
+
+@dataclass(frozen=True)
 class Record:
     """What a cell leaves: columns of `cells` beside its coordinates, and its parts (see `Store.write_cell`)."""
 
@@ -133,7 +147,7 @@ class Kind:
         Seconds a cell takes beside its evaluations, for predictions.
     expand : (suite name, experiment) -> list of Cell
         Its cells, in the order they run.
-    run : (cell, threads) -> Record
+    run : (cell, resources) -> Record
     evaluations : (cell) -> int
         Evaluations of log p(x, z) that it will make.
     check : (experiment, where) -> None
@@ -147,7 +161,7 @@ class Kind:
     keys: tuple[str, ...]
     required: tuple[str, ...]
     expand: Callable[[str, "Experiment"], list[Cell]]
-    run: Callable[[Cell, int], Record]
+    run: Callable[[Cell, Resources], Record]
     evaluations: Callable[[Cell], int]
     check: Callable[["Experiment", str], None]
     verify: Callable[[Cell], None] = verify_row

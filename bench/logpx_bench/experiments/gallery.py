@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logpx_bench import data, ledger
-from logpx_bench.experiments.base import Cell, Kind, Named, Record
+from logpx_bench.experiments.base import Cell, Kind, Named, Record, Resources
 from logpx_bench.options import Option, fail
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _held_out() -> data.Subject:
     return data.Subject(None, data.digits().test, 0.0)
 
 
-def run(cell: Cell, threads: int) -> Record:
+def run(cell: Cell, resources: Resources) -> Record:
     """Reconstruct, sample, and score the held-out images."""
     digits, clock = data.digits(), ledger.Clock()
     shown = np.stack([data.take(_held_out(), row) for row in cell.settings["rows"]])

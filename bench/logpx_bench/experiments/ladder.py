@@ -14,6 +14,7 @@ goes on the bill as compile time.
 Estimators alternate: all of them on one row, then all on the next, so that a slow minute of the machine falls on each.
 """
 
+import concurrent.futures
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ import logpx
 from logpx.tasks import CHUNK
 from logpx_bench import data, ledger
 from logpx_bench.estimators import divergence, make_proposal
-from logpx_bench.experiments.base import Cell, Kind, Record, stream_seed
+from logpx_bench.experiments.base import Cell, Kind, Record, Resources, stream_seed
 from logpx_bench.options import fail
 
 if TYPE_CHECKING:
@@ -68,20 +69,21 @@ def check(experiment: "Experiment", where: str) -> None:
         )
 
 
-def run(cell: Cell, threads: int) -> Record:
+def run(cell: Cell, resources: Resources) -> Record:
     """Estimate, and keep the moments of every replicate."""
     subject = data.build(cell.model, cell.model_options, cell.data)
     x = data.take(subject, cell.row or 0)
     clock = ledger.Clock()
     proposal = make_proposal(cell.estimator, cell.estimator_options, subject.model, x)
     fit_seconds = clock.wall()
-    compile_seconds = warm_up(cell, subject.model, x, proposal, threads)
+    how = resources.threads, resources.executor
+    compile_seconds = warm_up(cell, subject.model, x, proposal, *how)
     clock = ledger.Clock()
     seed = seed_of(cell)
-    estimate = call(cell, subject.model, x, proposal, cell.n_samples, cell.n_replicates, seed, threads)
+    estimate = call(cell, subject.model, x, proposal, cell.n_samples, cell.n_replicates, seed, *how)
     bill = ledger.bill([estimate], fit_seconds, clock.cpu(), compile_seconds)
     kl, chi2 = divergence(subject.model, x, proposal)
-    columns = describe(estimate) | bill.columns() | {"kl": kl, "chi2": chi2, "threads": threads}
+    columns = describe(estimate) | bill.columns() | {"kl": kl, "chi2": chi2, "threads": resources.n_workers}
     columns |= {"exact": float(subject.model.log_marginal(x))} | sizes(subject.model, x)
     drawn = logpx.samples(subject.model, x, proposal, 0, N_HISTOGRAM, seed=seed, replicate=0, row=0, points=cell.points)
     return Record(
@@ -106,6 +108,7 @@ def call(
     n_replicates: int,
     seed: int,
     threads: int | None,
+    executor: concurrent.futures.Executor | None = None,
 ) -> Any:
     """`logpx.estimate` as the cell's points and dtype have it."""
     return logpx.estimate(
@@ -118,16 +121,24 @@ def call(
         seed=seed,
         dtype=cell.dtype,
         threads=threads,
+        executor=executor,
     )
 
 
-def warm_up(cell: Cell, model: Any, x: NDArray[np.float64], proposal: Any, threads: int | None) -> float:
+def warm_up(
+    cell: Cell,
+    model: Any,
+    x: NDArray[np.float64],
+    proposal: Any,
+    threads: int | None,
+    executor: concurrent.futures.Executor | None = None,
+) -> float:
     """Compile or load everything that a run needs, by a small one; seconds it took, all of them.
 
     A run of several chunks also merges them, by functions of their own: its warm-up has two.
     """
     clock = ledger.Clock()
-    call(cell, model, x, proposal, WARM_UP if cell.n_samples <= CHUNK else 2 * CHUNK, 1, cell.seed, threads)
+    call(cell, model, x, proposal, WARM_UP if cell.n_samples <= CHUNK else 2 * CHUNK, 1, cell.seed, threads, executor)
     return clock.wall()
 
 

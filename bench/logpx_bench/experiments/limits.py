@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from logpx import _jit
 from logpx_bench import ledger, roofline
 from logpx_bench.errors import InputError
-from logpx_bench.experiments.base import Cell, Kind, Record
+from logpx_bench.experiments.base import Cell, Kind, Record, Resources
 from logpx_bench.options import Option
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def verify(cell: Cell) -> None:
         raise InputError("limits are measured by compiled code, and NUMBA_DISABLE_JIT is set; run without it")
 
 
-def run(cell: Cell, threads: int) -> Record:
+def run(cell: Cell, resources: Resources) -> Record:
     """Measure, in this process."""
     clock = ledger.Clock()
     found = roofline.measure(cell.settings["repeats"])

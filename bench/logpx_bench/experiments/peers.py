@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from logpx_bench import ledger, peers
-from logpx_bench.experiments.base import Cell, Kind, Record, hash_of
+from logpx_bench.experiments.base import Cell, Kind, Record, Resources, hash_of
 from logpx_bench.options import Names, Option
 from logpx_bench.peers import OURS, REGISTRY
 from logpx_bench.peers.base import DTYPES
@@ -72,9 +72,9 @@ def expand(suite: str, experiment: "Experiment") -> list[Cell]:
     ]
 
 
-def run(cell: Cell, threads: int) -> Record:
+def run(cell: Cell, resources: Resources) -> Record:
     """Sweep every peer, then race."""
-    case, names = cell.model, [OURS.name, *cell.settings["peers"]]
+    threads, case, names = resources.threads, cell.model, [OURS.name, *cell.settings["peers"]]
     workers = pool(threads)
     names_here = [name for name in names if REGISTRY[name].most_threads in (None, threads)]
     workers.start(names_here)

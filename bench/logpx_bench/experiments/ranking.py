@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from logpx_bench import data, ledger
 from logpx_bench.errors import InputError
 from logpx_bench.estimators import divergence, make_proposal
-from logpx_bench.experiments.base import Cell, Kind, Record, stream_seed
+from logpx_bench.experiments.base import Cell, Kind, Record, Resources, stream_seed
 from logpx_bench.experiments.ladder import call, sizes, warm_up
 from logpx_bench.options import Option, fail
 
@@ -102,9 +102,9 @@ def choose_pair(cell: Cell) -> Pair:
     return Pair(made[0], made[1], row, (float(totals[0][row]), float(totals[1][row])))
 
 
-def run(cell: Cell, threads: int) -> Record:
+def run(cell: Cell, resources: Resources) -> Record:
     """Both models at every dyadic k, with random numbers of their own and with common ones."""
-    pair = choose_pair(cell)
+    threads, pair = resources.threads, choose_pair(cell)
     x = data.take(pair.better[2], pair.row)
     clock = ledger.Clock()
     sides = [(subject.model, _proposal(cell, subject.model, x)) for _, _, subject in (pair.better, pair.worse)]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from logpx.errors import LogpxError
 from logpx_bench import data
 from logpx_bench.estimators import make_proposal
-from logpx_bench.experiments.base import Cell, Kind, Record
+from logpx_bench.experiments.base import Cell, Kind, Record, Resources
 from logpx_bench.experiments.ladder import warm_up
 from logpx_bench.options import Option, fail
 
@@ -64,7 +64,7 @@ def check(experiment: "Experiment", where: str) -> None:
         fail(f"{where}: n_replicates", f"is {experiment.n_replicates}; a scaling experiment times single streams: 1")
 
 
-def run(cell: Cell, threads: int) -> Record:
+def run(cell: Cell, resources: Resources) -> Record:
     """In a fresh process, with the cell's own number of threads."""
     _fill_cache(cell)
     answer = in_fresh_process(cell)

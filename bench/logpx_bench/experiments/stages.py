@@ -12,7 +12,7 @@ from logpx import _jit
 from logpx._jit import BLOCK
 from logpx.tasks import CHUNK
 from logpx_bench.errors import InputError
-from logpx_bench.experiments.base import Cell, Kind, Record, verify_row
+from logpx_bench.experiments.base import Cell, Kind, Record, Resources, verify_row
 from logpx_bench.experiments.scaling import in_fresh_process
 from logpx_bench.options import Option, fail
 
@@ -57,7 +57,7 @@ def verify(cell: Cell) -> None:
         raise InputError("stages are timed in compiled code, and NUMBA_DISABLE_JIT is set; run without it")
 
 
-def run(cell: Cell, threads: int) -> Record:
+def run(cell: Cell, resources: Resources) -> Record:
     """In a fresh process, on one core."""
     answer = in_fresh_process(cell, "logpx_bench.experiments.stage_times")
     return Record(columns=answer["columns"], values=answer["values"])
