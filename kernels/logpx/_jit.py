@@ -44,6 +44,7 @@ import numpy as np
 from numba import types
 
 from logpx.errors import InputError
+from logpx.fingerprint import fingerprint
 
 DISABLED = bool(numba.config.DISABLE_JIT)
 
@@ -170,6 +171,8 @@ def kernel(kind, *, dtypes=("float64",), cache=True):
         dispatcher.kind = kind
         dispatcher.dtypes = tuple(dtypes)
         dispatcher.ready = set()
+        dispatcher.python = function
+        dispatcher.fingerprints = None if cache else {}
         return dispatcher
 
     return decorate
@@ -239,9 +242,10 @@ _COMPILE_ERRORS = (numba.core.errors.NumbaError, numba.core.errors.UnsupportedBy
 def compile_kernel(dispatcher, dtype="float64"):
     """Compile a kernel at the driver's signature, or load it from the cache; seconds spent."""
     start = time.perf_counter()
-    if not DISABLED and dtype not in dispatcher.ready:
+    if dtype not in dispatcher.ready:
         try:
-            dispatcher.compile(signature(dispatcher.kind, dtype).args)
+            if not DISABLED:
+                dispatcher.compile(signature(dispatcher.kind, dtype).args)
         except _COMPILE_ERRORS as error:
             name = dispatcher.py_func.__name__
             raise InputError(
@@ -249,8 +253,28 @@ def compile_kernel(dispatcher, dtype="float64"):
                 "a per_sample function returns one float; inside, math and NumPy's functions of numbers will do, "
                 f"other modules will not. Numba says:\n{error}"
             ) from error
+        if dispatcher.fingerprints is not None:  # now, as the globals that it read are constants from here on
+            dispatcher.fingerprints[dtype] = _fingerprint_or_why_not(dispatcher.python)
         dispatcher.ready.add(dtype)
     return time.perf_counter() - start
+
+
+def _fingerprint_or_why_not(function):
+    try:
+        return fingerprint(function)
+    except InputError as error:
+        return error
+
+
+def fact_of(dispatcher, dtype):
+    """The name of a compiled kernel, and for a user's the hash of what it computes; InputError where it has none."""
+    name = f"{dispatcher.python.__module__}.{dispatcher.python.__qualname__}"
+    if dispatcher.fingerprints is None:
+        return name
+    found = dispatcher.fingerprints[dtype]
+    if isinstance(found, InputError):
+        raise found
+    return f"{name} {found}"
 
 
 def compile_now(*functions):

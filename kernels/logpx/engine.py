@@ -1,11 +1,11 @@
 """How a run is cut into tasks, and how the pieces come together.
 
-Streams lie side by side in *lanes*, a batch of streams each, and each lane is cut along its samples into tasks, aligned
-powers of two. Tasks run on any `concurrent.futures.Executor` (threads by default; the compiled loop holds no interpreter
-lock) and may end in any order: what they leave are nodes of the ladder, which depend on their indices alone. Finished
-tasks are folded into the ladder of their lane in the order of their indices, and in all lanes as far as the slowest, so
-that what is folded is at every moment the run of so many samples. Same seed, same bits: for any number of threads, any
-cut into tasks, any number of interruptions. Memory: a few blocks a thread, O(log N) a stream.
+Streams lie side by side in *lanes*, a batch of streams each, and a lane is cut along its samples into tasks, aligned
+powers of two. Tasks run on any `concurrent.futures.Executor` (threads by default; the compiled loop holds no
+interpreter lock) and may end in any order: what they leave are nodes of the ladder, which depend on their indices
+alone. Finished tasks are folded into the ladder of their lane in the order of their indices, and in all lanes as far as
+the slowest, so that what is folded is at every moment the run of so many samples. Same seed, same bits: for any number
+of threads, any cut into tasks, any number of interruptions. Memory: a few blocks a thread, O(log N) a stream.
 """
 
 import collections
@@ -217,23 +217,26 @@ class Run:
         ends = collections.Counter(row.stop for chain in chains for row in store.leading(chain))
         self.at = max((end for end, n in ends.items() if n == len(self.lanes)), default=0)
         joined: dict[Any, Ladder] = {}
-        for lane, chain, lane.stored_from in zip(self.lanes, chains, beyond, strict=True):
+        for lane, chain, stored_from in zip(self.lanes, chains, beyond, strict=True):
+            lane.stored_from = stored_from
             folded = [row for row in chain if row.stop <= self.at]
             for streams in {row.streams for row in folded}:
                 rows = tuple(row for row in folded if row.streams == streams)
                 if rows not in joined:
-                    joined[rows] = Ladder.joined(ladder for ladder, _ in checkpoint.blobs(rows))
+                    joined[rows] = checkpoint.joined(rows)
                 own = range(lane.streams.start - streams.start, lane.streams.stop - streams.start)
                 lane.ladder.merge(joined[rows].part(own))
             if self.problem.group_sizes.size:
                 for row in folded:
-                    for _, more in sorted(checkpoint.done(row, lane.streams).groups.items()):
+                    for _, more in sorted(checkpoint.groups(row, lane.streams).items()):
                         lane.join(more)
             lane.end = self.at
             for row in chain[len(folded) :]:
-                lane.waiting[row.start] = checkpoint.done(row, lane.streams)
+                own = range(lane.streams.start - row.first_stream, lane.streams.stop - row.first_stream)
+                part = checkpoint.joined([row]).part(own)
+                lane.waiting[row.start] = Done(part, checkpoint.groups(row, lane.streams), 0.0, "")
                 lane.held.append((row.start, row.stop))
-            report(len(lane.streams) * sum(row.count for row in chain))
+            report(len(lane.streams) * sum(row.n_samples for row in chain))
         for lane in self.lanes:
             self._chain(lane)
 

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from logpx import _jit, engine, pareto
-from logpx.checkpoint import Checkpoint, facts_of
+from logpx.checkpoint import Checkpoint
 from logpx.checks import positive_number, whole
 from logpx.errors import InputError, Interrupted
+from logpx.identity import facts_of
 from logpx.models.base import check_x
 from logpx.prepare import check_points, prepare
 from logpx.result import Estimate

@@ -404,7 +404,7 @@ class Ladder:
         The same as `from_bytes` and `merge`, many times as fast where the pieces are of one size.
         """
         whole, rest = None, iter(blobs)
-        while some := list(itertools.islice(rest, 4096)):
+        while some := list(itertools.islice(rest, 500)):
             for state in packing.side_by_side(some):
                 part = cls._from_state(state)
                 whole = part if whole is None else whole.merge(part)

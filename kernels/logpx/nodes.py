@@ -54,9 +54,11 @@ def merge_all(index: np.ndarray, stacked: Node) -> dict[tuple[int, int], Node]:
 
     index (R,) are different numbers among the nodes of that height; the arrays of `stacked` have an axis (R,) in front.
     """
-    left_over, (moments, heads) = {}, stacked
-    order = np.argsort(index)
-    index, moments, heads = index[order], moments[order], heads[order]
+    left_over: dict[tuple[int, int], Node] = {}
+    moments, heads = stacked
+    if not (index[1:] > index[:-1]).all():
+        order = np.argsort(index)
+        index, moments, heads = index[order], moments[order], heads[order]
     while index.size:
         height = moments.shape[-1] - 1
         left = np.flatnonzero((index[:-1] % 2 == 0) & (index[1:] == index[:-1] + 1))

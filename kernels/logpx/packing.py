@@ -209,12 +209,9 @@ def _merged(group):
     good = (start == index << height) & (stop == (index + 1) << height) & (index >= 0) & (widths >= 0)
     if not (good & (index < MAX_SAMPLES >> height) & (lengths - size - 8 == 8 * streams * widths)).all():
         raise _not_a_ladder("its nodes do not cover the indices that it names, or its sizes do not fit its length")
-    reals = words[:, front.at // 8 :].view("<f8").astype(np.float64)
-    moments, heads = np.split(reals, [12 * (height + 1) * streams], axis=1)
-    stacked = nodes.Node(
-        np.ascontiguousarray(moments).reshape(-1, streams, dyadic.N_FAMILIES, 3, height + 1),
-        np.ascontiguousarray(heads).reshape(-1, streams, 4),
-    )
+    parts = np.split(words[:, front.at // 8 :].view("<f8"), [12 * (height + 1) * streams], axis=1)
+    moments, heads = (np.ascontiguousarray(part, dtype=np.float64) for part in parts)
+    stacked = nodes.Node(moments.reshape(-1, streams, dyadic.N_FAMILIES, 3, height + 1), heads.reshape(-1, streams, 4))
     tops = [
         np.frombuffer(data, "<f8", streams * width, size).reshape(streams, width)
         for data, width in zip(group, widths.tolist(), strict=True)

@@ -44,12 +44,17 @@ def pool(n: np.ndarray, log_means: np.ndarray, rel_m2: np.ndarray, n_neg_inf: np
     high = np.max(log_means, axis=0)
     base = np.where(np.isneginf(high), 0.0, high)
     with np.errstate(divide="ignore"):
-        log_mean = base + np.log(np.sum(sizes * np.exp(log_means - base), axis=0) / total)
+        log_mean = base + np.log(_sum(sizes * np.exp(log_means - base)) / total)
     apart = log_means - np.where(np.isneginf(log_mean), 0.0, log_mean)
     ratio, excess = np.exp(apart), np.expm1(apart)
-    v = np.sum(rel_m2 * ratio**2 + sizes * excess**2, axis=0)
+    v = _sum(rel_m2 * ratio**2 + sizes * excess**2)
     v = np.where(np.isneginf(log_mean), 0.0, v)
     return Totals(total, log_mean, v, n_neg_inf.sum(axis=0))
+
+
+def _sum(terms):
+    """Along the first axis, one after the other: NumPy's order would depend on how many streams lie side by side."""
+    return np.add.accumulate(terms, axis=0)[-1]
 
 
 class Summary(NamedTuple):

@@ -75,6 +75,7 @@ def per_sample(function: Callable[..., float] | None = None, *, dtypes: Iterable
             out[i] = scalar(theta, dims, x, sample)
 
     block.__name__ = block.__qualname__ = python.__name__
+    block.__module__ = python.__module__
     kernel = _jit.kernel("log_joint", dtypes=precisions, cache=False)(block)
     kernel.scalar = python
     return kernel

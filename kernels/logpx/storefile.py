@@ -1,0 +1,151 @@
+"""An SQLite file of our own: opened only if it is one, written by one process at a time, its errors in words.
+
+Nothing is written to a file before it is known to be ours: it is looked at through a read-only connection first. The
+right to write is a transaction that stays open on a small file beside it (`NAME-lock`), where others can read who holds
+it. It ends with the process, however that ends, is not inherited by forked children, and has nothing to do with clocks.
+"""
+
+import contextlib
+import os
+import platform
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from logpx.errors import StoreError
+
+#: Seconds to wait for another program that has the file locked.
+PATIENCE = 5.0
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection that commits what it is told to, and waits for others that hold the file."""
+    return sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+
+
+class DiskError(StoreError):
+    """The disk is full or fails. What was committed before is safe."""
+
+
+@contextlib.contextmanager
+def told(path: Path, doing: str) -> Iterator[None]:
+    """SQLite's errors as StoreError; `doing` is "read" or "written"."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if _code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and doing == "written":
+            words = f"{path}: the disk is full, or fails ({error}). Make room; what was written before is safe"
+            raise DiskError(words) from error
+        raise StoreError(_words(path, doing, error)) from error
+
+
+def _code(error):
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _words(path, doing, error):
+    if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"{path}: another program has it locked, and did for {PATIENCE:g} s ({error}). Close that program"
+    if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return f"{path} is damaged or cut short ({error}), and is left as it is. Put a copy in its place"
+    return f"{path}: cannot be {doing} ({error}), and is left as it is. Name another place"
+
+
+@contextlib.contextmanager
+def transaction(path: Path, connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing."""
+    with told(path, "written"):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def check(path: Path, application_id: int, version: int, tables: Iterable[str], example: str) -> None:
+    """Refuse what is not a file of this kind; what is not there, and an empty file, may become one.
+
+    `example` is a call that makes one.
+    """
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder; name a file, such as {path / 'run.sqlite'}")
+    if not path.absolute().parent.is_dir():
+        raise StoreError(f"{path}: its folder does not exist. Make the folder, or name another place")
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})") from error
+    if not head:
+        return
+    if head != b"SQLite format 3\0":
+        raise StoreError(f"{path} is no checkpoint of logpx, nor any SQLite file; it is left as it is. Name another")
+    with told(path, "read"):
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
+            application = connection.execute("PRAGMA application_id").fetchone()[0]
+            there = connection.execute("PRAGMA user_version").fetchone()[0]
+            found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if application == 0 and there == 0 and not found:
+        return
+    if application != application_id:
+        raise StoreError(
+            f"{path} is no checkpoint of logpx but another kind of SQLite file (application_id {application:#x}); it "
+            f"is left as it is. Name another: {example} makes one"
+        )
+    if there > version:
+        raise StoreError(f"{path} is of version {there}, newer than this logpx reads ({version}). Upgrade logpx")
+    if missing := sorted(set(tables) - found):
+        raise StoreError(
+            f"{path} lacks {', '.join(missing)}: it is damaged, and left as it is. Put a copy in its place"
+        )
+
+
+class Lock:
+    """The right to write a file, held from `Lock(path)` to `release()` or the end of the process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._beside = path, path.with_name(f"{path.name}-lock")
+        self._connection = self._taken()
+        if not self._beside.exists():  # the holder before removed it between our opening it and having it
+            self._connection.close()
+            self._connection = self._taken()
+
+    def _taken(self):
+        with told(self._beside, "written"):
+            connection = sqlite3.connect(self._beside, timeout=0.0, isolation_level=None)
+            try:
+                connection.execute("CREATE TABLE IF NOT EXISTS holder (who TEXT)")
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("DELETE FROM holder")
+                connection.execute("INSERT INTO holder VALUES (?)", [f"process {os.getpid()} on {platform.node()}"])
+                connection.execute("COMMIT")
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                who = _holder(connection)
+                connection.close()
+                if _code(error) != sqlite3.SQLITE_BUSY:
+                    raise
+                raise StoreError(
+                    f"{self.path} is being written by {who}, and one process writes at a time. Wait for it to end, or "
+                    "give this run a file of its own; two can be merged later"
+                ) from error
+        return connection
+
+    def release(self) -> None:
+        """Let others write."""
+        self._beside.unlink(missing_ok=True)
+        self._connection.close()
+
+
+def _holder(connection):
+    """Who says to have the lock."""
+    with contextlib.suppress(sqlite3.Error):
+        for (who,) in connection.execute("SELECT who FROM holder"):
+            return who
+    return "another process"
