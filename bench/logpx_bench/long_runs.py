@@ -23,7 +23,7 @@ _CASE += ("points", "dtype", "seed", "exact", "chi2")
 
 
 def large_k(store: Store, experiment: str = "large_k", suite: str | None = None) -> list[Row]:
-    """Rows of kind "level", one a k, and of kind "path", one a number of samples; of the first stream of the experiment.
+    """Rows of kind "level", one a k, and of kind "path", one a number of samples, of an experiment's first stream.
 
     Columns: those of the stream, `n_total` (N), `kind`, `k`; of a level `n_units`, `n_groups`, `rmse`, `rmse_low`,
     `rmse_high` (95 %), `rmse_predicted` = sqrt(χ²/k), `bias`, `bias_std_error`, `bias_predicted` = −χ²/2k; of the path

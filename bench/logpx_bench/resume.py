@@ -78,8 +78,8 @@ def held(path: Path) -> str:
     for fact, (words, ours) in here.items():
         if facts and facts.get(fact) != ours:
             raise StoreError(
-                f"{path} is of another {words} ({facts.get(fact)} there, {ours} here), and is left as it is: a stream is "
-                "of one. Go on with that one, or run again with --fresh, which moves the file aside and begins anew"
+                f"{path} is of another {words} ({facts.get(fact)} there, {ours} here), and is left as it is: a stream "
+                "is of one. Go on with that one, or run again with --fresh, which moves the file aside and begins anew"
             )
     return f"{n_chunks} chunks there, {n_samples:,} samples without a gap" if n_chunks else ""
 
