@@ -23,7 +23,7 @@ from logpx_bench.store import Store
 EXPERIMENT = "large_k"
 TITLE = "One long stream"
 SIGMAS = 1.96  # standard errors: the 95% interval of one normal number
-TIMED = 2**20  # samples from which on a time is that of samples and not of calls
+TIMED = 2**23  # samples from which on a time is that of samples and not of calls
 COLUMNS = (
     *("kind", "model", "n_latents", "n_observed", "row", "estimator", "estimator_options", "n_total", "chi2", "exact"),
     *("k", "n_units", "n_groups", "rmse", "rmse_low", "rmse_high", "rmse_predicted", "bias", "bias_std_error"),
