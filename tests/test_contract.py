@@ -34,6 +34,7 @@ LAYERS = {
         ("proposals",),
         ("models",),
         ("streams",),
+        ("shipping",),
         ("driver",),
         ("tasks",),
         ("identity", "storefile", "interrupt"),
@@ -78,7 +79,7 @@ EXCEPTED = {("logpx.checkpoint", "sqlite3"), ("logpx.storefile", "sqlite3")}
 #: Only _jit sets compile options. Types are free; these files may import what an intrinsic is made of.
 NUMBA_TYPES = {"numba.types"}
 INTRINSIC = {"numba.core", "numba.extending", "llvmlite.ir"}
-NUMBA_ALLOWED = {"logpx.vecmath": INTRINSIC, "logpx.points.sobol": INTRINSIC}
+NUMBA_ALLOWED = {"logpx.vecmath": INTRINSIC, "logpx.points.sobol": INTRINSIC, "logpx.shipping": {"numba.cloudpickle"}}
 COMPILE_NAMES = {"njit", "jit", "vectorize", "guvectorize", "generated_jit", "stencil", "cfunc", "jitclass", "prange"}
 COMPILE_OPTIONS = {"fastmath", "parallel", "boundscheck", "error_model", "forceinline"}
 

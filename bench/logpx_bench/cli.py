@@ -1,6 +1,7 @@
 """The `logpx` command.
 
-    logpx run SUITE      run a suite (quick, article, or a TOML file) into a store; run again to resume
+    logpx run SUITE      run a suite (quick, article, or a TOML file) into a store; run again to resume; --executor
+                         gives long cells to processes or to a Dask cluster
     logpx report         draw the figures and the page from a store
     logpx list           what there is: models, estimators, point sets, kinds, suites, figures
     logpx doctor         versions, CPU, threads, kernel cache, store; a non-zero exit if something is wrong

@@ -21,13 +21,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from logpx import _jit
 from logpx_bench.errors import InputError, NotAvailableError, WorkerError
-
-if TYPE_CHECKING:
-    import distributed
 
 #: Seconds without any worker after which a run ends.
 PATIENCE = 120.0
@@ -36,6 +33,8 @@ PATIENCE = 120.0
 _SURVIVING = {"distributed.scheduler.allowed-failures": 10, "distributed.deploy.lost-worker-timeout": "1 day"}
 #: Seconds between two looks at how many workers there are.
 _LOOK = 0.5
+#: What to do when a run has ended early.
+_THEN = "The same run again goes on from its checkpoint, if it has one"
 
 
 @contextlib.contextmanager
@@ -104,8 +103,8 @@ def _processes(n: int) -> Iterator[concurrent.futures.Executor]:
             yield pool
     except BrokenProcessPool as error:
         raise WorkerError(
-            "a process of the pool died: killed, out of memory, or by a kernel that writes past its arrays. The same "
-            "run again goes on from its checkpoint, if it has one; NUMBA_BOUNDSCHECK=1 finds such a kernel"
+            "a process of the pool died: killed, out of memory, or by a kernel that writes past its arrays, which "
+            f"NUMBA_BOUNDSCHECK=1 finds. {_THEN}"
         ) from error
 
 
@@ -124,29 +123,31 @@ def _distributed() -> Any:
 
 
 @contextlib.contextmanager
-def _local_client(n_workers: int) -> Iterator["distributed.Client"]:
+def _local_client(n_workers: int) -> Iterator[Any]:
     """Single-threaded worker processes on this machine, and a client of theirs."""
     package = _distributed()
     import dask
 
     one = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    options = {"n_workers": n_workers, "threads_per_worker": 1, "memory_limit": None, "dashboard_address": None, "env": one}
+    options = {"n_workers": n_workers, "threads_per_worker": 1, "memory_limit": None, "dashboard_address": None}
     with (
         dask.config.set(_SURVIVING),
-        package.LocalCluster(processes=True, **options) as cluster,
+        package.LocalCluster(processes=True, env=one, **options) as cluster,
         package.Client(cluster) as client,
     ):
         yield client
 
 
 @contextlib.contextmanager
-def _joined_client(address: str, patience: float) -> Iterator["distributed.Client"]:
+def _joined_client(address: str, patience: float) -> Iterator[Any]:
     """A client of the scheduler at this address, once it has a worker."""
     package = _distributed()
     try:
         client = package.Client(address)
     except (OSError, ValueError) as error:  # of which Dask's timeouts are some
-        raise WorkerError(f"no Dask scheduler answers at {address}: {error}. Is it running, and reachable from here?") from error
+        raise WorkerError(
+            f"no Dask scheduler answers at {address}: {error}. Is it running, and reachable from here?"
+        ) from error
     with client:
         try:
             client.wait_for_workers(1, timeout=patience)
@@ -157,9 +158,7 @@ def _joined_client(address: str, patience: float) -> Iterator["distributed.Clien
         yield client
 
 
-def on_client(
-    client: "distributed.Client", upload: Iterable[str | Path] = (), patience: float = PATIENCE
-) -> "ClusterExecutor":
+def on_client(client: Any, upload: Iterable[str | Path] = (), patience: float = PATIENCE) -> "ClusterExecutor":
     """An executor on the workers of a Dask client of your own, prepared for logpx.
 
     Parameters
@@ -200,8 +199,9 @@ def on_client(
 class ClusterExecutor(concurrent.futures.Executor):
     """Dask's executor, with deaths of workers told as a WorkerError and an end to waiting; see `on_client`."""
 
-    def __init__(self, client: "distributed.Client", patience: float):
+    def __init__(self, client: Any, patience: float):
         self._client, self._pool, self._patience = client, client.get_executor(pure=False), patience
+        self._address = client.scheduler.address
         self._cache, self._waiting = str(_jit.cache_folder()), dict[concurrent.futures.Future[Any], Any]()
         self._n_finished, self._n_threads = 0, self._count()
         self._closed = threading.Event()
@@ -228,15 +228,17 @@ class ClusterExecutor(concurrent.futures.Executor):
         return promised
 
     def _release(self, promised: concurrent.futures.Future[Any]) -> None:
-        """Let the result on the worker go: nothing here holds it any longer."""
+        """Let the task go: its result may leave the worker, and nothing here waits for it any longer."""
         remote = self._waiting.pop(promised)
-        if promised.cancelled():
+        if not remote.done():
             remote.cancel()
 
     def _deliver(self, promised: concurrent.futures.Future[Any], remote: concurrent.futures.Future[Any]) -> None:
         with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled, or given up
             if remote.cancelled():
-                promised.set_exception(WorkerError(f"the Dask scheduler at {self._address} is gone, and its tasks with it"))
+                promised.set_exception(
+                    WorkerError(f"the Dask scheduler at {self._address} is gone, and its tasks with it")
+                )
             elif (error := remote.exception()) is not None:
                 promised.set_exception(self._told(error))
             else:
@@ -247,13 +249,11 @@ class ClusterExecutor(concurrent.futures.Executor):
         """An error of Dask's own as one of ours; a task's as it is."""
         if type(error).__module__.partition(".")[0] != "distributed":
             return error
-        told = WorkerError(f"Dask gave a task up: {error}. The same run again goes on from its checkpoint, if it has one")
+        told = WorkerError(
+            f"Dask gave a task up: {error}. The same run again goes on from its checkpoint, if it has one"
+        )
         told.__cause__ = error
         return told
-
-    @property
-    def _address(self) -> str:
-        return str(self._client.scheduler.address)
 
     def _count(self) -> int:
         try:
@@ -273,8 +273,7 @@ class ClusterExecutor(concurrent.futures.Executor):
                     with contextlib.suppress(concurrent.futures.InvalidStateError):
                         promised.set_exception(
                             WorkerError(
-                                f"the Dask cluster at {self._address} had no worker for {self._patience:g} s. The same "
-                                "run again, with workers, goes on from its checkpoint, if it has one"
+                                f"the Dask cluster at {self._address} had no worker for {self._patience:g} s. {_THEN}"
                             )
                         )
 

@@ -27,7 +27,6 @@ import atexit
 import contextlib
 import functools
 import hashlib
-import inspect
 import os
 import shutil
 import sys
@@ -79,8 +78,8 @@ def signature(kind, dtype="float64"):
 
 def _machine():
     cpu = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
-    features = numba.config.CPU_FEATURES or llvmlite.binding.get_host_cpu_features().flatten()
-    return cpu, features
+    features = numba.config.CPU_FEATURES
+    return cpu, llvmlite.binding.get_host_cpu_features().flatten() if features is None else features
 
 
 @functools.cache
@@ -180,12 +179,7 @@ def kernel(kind, *, dtypes=("float64",), cache=True):
 
 def is_kernel(thing):
     """Whether this was made by `kernel`."""
-    return callable(thing) and hasattr(thing, "kind") and hasattr(thing, "ready")
-
-
-def written(thing):
-    """The Python function that a kernel, or another compiled function, was written as."""
-    return getattr(thing, "scalar", None) or inspect.unwrap(getattr(thing, "py_func", thing))
+    return hasattr(thing, "kind") and hasattr(thing, "fingerprints")
 
 
 def compiled(*signatures):

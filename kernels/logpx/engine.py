@@ -30,7 +30,7 @@ from logpx.totals import Summary, concatenated, pool_moments
 TASK = 1 << 20
 #: Samples of a task at least, where a run is cut finer so that every thread has work.
 SMALLEST = 1 << 15
-#: Seconds that a task of a run with a checkpoint grows to.
+#: Seconds that a task grows to where it costs something to hand over: with a checkpoint, or an executor.
 TASK_SECONDS = 1.0
 #: Parts that such a run is cut into at least: a stop then loses little, and the parts serve as independent batches.
 PARTS = 64
@@ -99,7 +99,7 @@ class Run:
     ):  # fmt: skip
         self.problem, self.threads, self.executor, self.checkpoint = problem, threads, executor, checkpoint
         self.at, self._speed = 0, 0.0
-        self._workers = threads if executor is None else getattr(executor, "_max_workers", None) or os.cpu_count() or 1
+        self._workers = threads if executor is None else _width(executor)
         size = self._lane_size(min(n_samples, CHUNK))
         n = problem.n_streams
         self.lanes = [Lane(problem, range(i, min(i + size, n)), keep) for i in range(0, n, size)]
@@ -133,7 +133,7 @@ class Run:
         with _executor(self.executor, min(self.threads, n_tasks)) as (pool, window), interrupt.watched() as stopped:
             try:
                 for order, (lane, start, count) in enumerate(self._tasks(stop, base)):
-                    while len(waiting) >= window:
+                    while len(waiting) >= window():
                         self._collect(waiting, failures, report)
                     if failures or stopped:
                         break
@@ -164,7 +164,7 @@ class Run:
         at = self.at
         while (at := max(at, self.at)) < stop:
             count = min(base, _aligned(at), stop - at)
-            if self.checkpoint is not None:
+            if self.checkpoint is not None or self.executor is not None:
                 share = _power_below(max((stop - at) * len(self.lanes) // (2 * self._workers), 1))
                 fast = _power_below(max(int(self._speed * TASK_SECONDS / len(self.lanes[0].streams)), 1))
                 count = min(max(base, min(share, fast)), self._longest, _aligned(at), _power_below(stop - at))
@@ -316,19 +316,25 @@ class _Here(concurrent.futures.Executor):
 
 @contextlib.contextmanager
 def _executor(given, threads):
-    """The executor to use and how many tasks to keep in flight on it; one thread is the caller's own."""
+    """The executor to use and how many tasks to keep in flight on it, which may change as workers come and go; one
+    thread is the caller's own."""
     if given is not None:
-        yield given, 4 * (getattr(given, "_max_workers", None) or os.cpu_count() or 1)
+        yield given, lambda: 4 * _width(given)
     elif threads <= 1:
-        yield _Here(), 1
+        yield _Here(), lambda: 1
     else:
         pool = concurrent.futures.ThreadPoolExecutor(threads)
         try:
-            yield pool, 2 * threads
+            yield pool, lambda: 2 * threads
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         pool.shutdown()
+
+
+def _width(executor):
+    """How many tasks an executor runs at once, as far as it says."""
+    return getattr(executor, "_max_workers", None) or os.cpu_count() or 1
 
 
 def default_threads(threads: int | None) -> int:

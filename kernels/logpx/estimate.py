@@ -84,7 +84,7 @@ def estimate(
     threads : int, optional
         One for each CPU by default.
     executor : concurrent.futures.Executor, optional
-        Where tasks run instead of a pool of threads.
+        Where tasks run instead of a pool of threads: processes, or a cluster (`logpx_bench.cluster`). Same bits.
     checkpoint : path, optional
         A file that keeps every finished task. The same call goes on from there, with the bits of a run that was never
         broken off; so does one with more samples, fewer, or a target (`logpx.checkpoint`).
@@ -146,7 +146,7 @@ def estimate(
         )  # fmt: skip
 
     total = problem.n_streams * n_samples if target_std_error is None else None
-    with _opened(checkpoint, problem, seed, common) as file, _progress(progress, total, problem.model_name) as report:
+    with _opened(checkpoint, problem, seed, common) as file, _progress(progress, total, problem.model_name, executor) as report:
         work = _Work(problem, threads, executor, file, read, report)
         if target_std_error is None:
             return work.plain(n_samples) if file is None else work.resumed(n_samples)
@@ -235,8 +235,9 @@ def _to_target(target: float, most: int, made: Callable[[int], Estimate]) -> Est
 
 
 @contextlib.contextmanager
-def _progress(shown: bool, total: int | None, label: str) -> Iterator[Callable[[int], None]]:
-    """A function to report finished samples to; it draws a bar if one is wanted, without an end if total is None."""
+def _progress(shown: bool, total: int | None, label: str, executor: Any) -> Iterator[Callable[[int], None]]:
+    """A function to report finished samples to; it draws a bar if one is wanted, without an end if total is None, and
+    with what the executor has to say of itself (`words`)."""
     if not shown:
         yield lambda n: None
         return
@@ -246,7 +247,12 @@ def _progress(shown: bool, total: int | None, label: str) -> Iterator[Callable[[
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(f"log p(x) · {label}", total=total)
-        yield lambda n: bar.advance(task, n)
+
+        def report(n: int) -> None:
+            said = f" · {executor.words()}" if hasattr(executor, "words") else ""
+            bar.update(task, advance=n, description=f"log p(x) · {label}{said}")
+
+        yield report
 
 
 class Samples(NamedTuple):

@@ -10,13 +10,13 @@ task that opens it, as an error that comes back, and not by the machinery betwee
 source of logpx and one CPU target, so a parcel opens only where these are the sender's. Cost: about 0.2 ms a task.
 """
 
-import copyreg
 import functools
 import importlib
 import io
 import pickle
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -26,6 +26,7 @@ from numba import cloudpickle
 
 from logpx import _jit
 from logpx.errors import WorkerError
+from logpx.fingerprint import fingerprint
 from logpx.models.user import per_sample
 from logpx.points import REGISTRY as POINTS
 from logpx.points import PointSet
@@ -94,8 +95,8 @@ def check(sender: Build) -> None:
 # -- packing ------------------------------------------------------------------------------------------------------
 
 
-class _Pickler(cloudpickle.CloudPickler):
-    """Compiled functions and registered point sets by name where they have one; Python functions as cloudpickle does."""
+class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # Numba's types are not read
+    """Compiled functions and registered point sets by name where they have one; the rest as cloudpickle does."""
 
     def __init__(self, file: io.BytesIO, whole: Any):
         super().__init__(file)
@@ -103,21 +104,26 @@ class _Pickler(cloudpickle.CloudPickler):
 
     def reducer_override(self, thing: Any) -> Any:
         if thing is self._whole:
-            return copyreg.__newobj__, (type(thing),), vars(thing)
+            return _restored, (type(thing), vars(thing))
         if isinstance(thing, PointSet) and POINTS.get(thing.name) is thing:
             return _point_set, (thing.name,)
-        if _jit.is_kernel(thing) or hasattr(thing, "py_func"):
-            address = _address(thing)
-            if address is not None:
-                return _imported, (*address, _fingerprint(thing))
         if _jit.is_kernel(thing):
-            return _decorated, (_value(thing), thing.kind, thing.dtypes, hasattr(thing, "scalar"))
-        return super().reducer_override(thing)
+            return self._kernel(thing)
+        address = _address(thing) if hasattr(thing, "py_func") else None  # a function that compiled code calls
+        return super().reducer_override(thing) if address is None else (_imported, address)
+
+    def _kernel(self, kernel: Any) -> Any:
+        address = _address(kernel)
+        how: Any = _imported, address
+        if address is None:
+            how = _decorated, (_value(kernel), kernel.kind, kernel.dtypes, hasattr(kernel, "scalar"))
+        compiled = (kernel.fingerprints or {}).get(getattr(self._whole, "dtype", ""))
+        return (_checked, (*how, compiled)) if isinstance(compiled, str) else how
 
 
 def _address(thing: Any) -> tuple[str, str] | None:
     """Module and qualified name by which an import finds this very object, here and elsewhere; None without one."""
-    python = _jit.written(thing)
+    python = getattr(thing, "python", None) or thing.py_func
     found = sys.modules.get(python.__module__)
     for name in python.__qualname__.split("."):
         found = getattr(found, name, None)
@@ -135,49 +141,60 @@ def _on_the_path(module: str) -> bool:
         if spec is None:
             return False
         path = spec.submodule_search_locations
-    here = getattr(sys.modules[module], "__file__", None)
-    return bool(spec and spec.origin and here) and Path(spec.origin).resolve() == Path(here).resolve()
+    here = getattr(sys.modules[module], "__file__", None) or ""
+    there = spec.origin if spec is not None else None
+    return there is not None and Path(there).resolve() == Path(here).resolve()
 
 
 @functools.cache
 def _value(kernel: Any) -> bytes:
     """The Python function of a kernel with what it refers to, as it was when first sent."""
     packed = io.BytesIO()
-    python = _jit.written(kernel)
-    _Pickler(packed, None).dump(python)
+    _Pickler(packed, None).dump(getattr(kernel, "scalar", kernel.python))
     return packed.getvalue()
 
 
-@functools.cache
-def _fingerprint(thing: Any) -> str:
-    """What a user's compiled function computes, as a hash; "" for logpx's own, which the build stands for."""
-    return ""
-
-
 # -- opening ------------------------------------------------------------------------------------------------------
+
+
+def _restored(kind: type, fields: dict[str, Any]) -> Any:
+    whole: Any = object.__new__(kind)
+    vars(whole).update(fields)
+    return whole
 
 
 def _point_set(name: str) -> PointSet:
     return POINTS[name]
 
 
-def _imported(module: str, name: str, fingerprint: str) -> Any:
-    """The compiled function of that name, if it is the one that was sent."""
-    where = f"{name} of the module {module}"
+def _checked(make: Callable[..., Any], arguments: tuple[Any, ...], computes: str) -> Any:
+    """A user's kernel, if it computes what the one that the sender has compiled computes."""
+    kernel = make(*arguments)
+    if _fingerprint(kernel) != computes:
+        raise WorkerError(
+            f"the kernel {kernel.python.__name__} is not on the worker on {socket.gethostname()} what the sender has "
+            "compiled. Either the file on the worker is of another version: upload the sender's, or start the workers "
+            "anew. Or a global that the kernel reads was changed after the sender had compiled it: decorate it again"
+        )
+    return kernel
+
+
+@functools.cache
+def _fingerprint(kernel: Any) -> str:
+    return fingerprint(kernel.python)
+
+
+def _imported(module: str, name: str) -> Any:
+    """The compiled function of that name."""
     try:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
     except Exception as error:
         raise WorkerError(
-            f"the worker on {socket.gethostname()} cannot import {where}: {type(error).__name__}: {error}. Upload the "
-            f"file that it is in, or put it where the worker's Python looks"
+            f"the worker on {socket.gethostname()} cannot import {name} of the module {module}: "
+            f"{type(error).__name__}: {error}. Upload the file that it is in, or put it where the worker's Python looks"
         ) from error
-    if _fingerprint(found) != fingerprint:
-        raise WorkerError(
-            f"{where} is not on the worker on {socket.gethostname()} what it is for the sender: the file there is of "
-            "another version. Upload the sender's, or start the workers anew"
-        )
     return found
 
 

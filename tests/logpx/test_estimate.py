@@ -6,7 +6,6 @@ standard errors or more and would give a false alarm once in 1e12 seeds (Student
 
 import concurrent.futures
 import math
-import multiprocessing
 import subprocess
 import sys
 
@@ -380,13 +379,6 @@ def test_many_threads_that_fail_at_once_in_a_new_process_name_one_and_the_same_s
     }
     assert len(said) == 1
     assert said.pop().strip()
-
-
-def test_processes_serve_as_executor():
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
-        given = logpx.estimate(PPCA, X[0], n_samples=10_000, executor=pool)
-    assert bits(given) == bits(logpx.estimate(PPCA, X[0], n_samples=10_000))
 
 
 def test_proposals_of_several_kinds_by_row_are_refused():
