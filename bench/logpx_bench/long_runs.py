@@ -2,7 +2,8 @@
 
 The cells of a large_k experiment are one stream at n = 2^10, 2^11, … N samples. From the last one come, for k = 2^j,
 RMSE and bias of L_k over its N/k groups, pooled in units (spans of the stream), with the bootstrap over units of
-`summary`; below 32 units no level is kept. Every cell gives one point of the path: z = (L_n − log p(x))/std_error, the
+`summary`; below 32 units no level is kept. Where a unit is a single group, a 95 % interval of 32 units holds the truth
+in 89 % of all cases and one of 64 in 92 % (normal L_k, by simulation). Every cell gives one point of the path: z = (L_n − log p(x))/std_error, the
 time per sample of its own half of the samples, and the peak memory. Points of the path share samples, and so do levels:
 an interval or a band holds for each of them alone.
 """

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from logpx import checkpoint
 from logpx.checkpoint import Checkpoint
@@ -50,7 +51,6 @@ def merge(target: Path, files: Sequence[Path]) -> list[str]:
     for path, other in kinds.items():
         if other != kind:
             raise StoreError(f"{files[0]} is a {kind} and {path} a {other}: merge files of one kind")
-    files = [path for path in files if path.resolve() != target.resolve()]
     return _results(target, files) if kind == RESULTS else _checkpoints(target, files)
 
 
@@ -59,25 +59,26 @@ def _results(target: Path, files: Sequence[Path]) -> list[str]:
         added = store.merge(*files)
     return [
         f"{path}: {rows['cells']} cells and {rows['benchmarks']} benchmarks added to {target}"
-        for path, rows in zip(files, added, strict=True)
+        for path, rows in added.items()
     ]
 
 
 def _checkpoints(target: Path, files: Sequence[Path]) -> list[str]:
-    runs = {}
+    runs: dict[Path, dict[str, Any]] = {}
     for path in (*([target] if target.exists() else []), *files):
         with Checkpoint.open(path) as file:
-            runs[path] = file.facts
-    (first, facts), *rest = ((path, facts) for path, facts in runs.items() if facts)
-    for path, others in rest:
-        if differs := [name for name in facts | others if facts.get(name) != others.get(name)]:
+            if facts := file.facts:
+                runs[path] = facts
+    for path, facts in runs.items():
+        first = next(iter(runs))
+        if differs := [name for name in facts if facts[name] != runs[first].get(name)]:
             raise StoreError(
                 f"{first} and {path} are checkpoints of two runs, which differ in {', '.join(differs)}; nothing was "
                 "merged. Merge those of one run"
             )
     lines = []
     with Checkpoint.open(target, create=True) as file:
-        for path in files:
+        for path in files:  # the target itself adds nothing
             try:
                 lines.append(f"{path}: {file.merge(path)} chunks added to {target}")
             except StoreError as error:

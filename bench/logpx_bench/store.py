@@ -267,9 +267,9 @@ class Store:
 
     # -- moving ----------------------------------------------------------------------------------------------
 
-    def merge(self, *others: str | Path) -> list[dict[str, int]]:
+    def merge(self, *others: str | Path) -> dict[Path, dict[str, int]]:
         """Add what other results files hold and this one lacks, in one transaction; for each of them, rows added by
-        table. Twice adds nothing.
+        table. Twice adds nothing; the file itself, and one that is named twice, is left out.
 
         Raises
         ------
@@ -277,24 +277,26 @@ class Store:
             One of them is not a results file of ours, or contradicts another: the message names what, and nothing is
             merged.
         """
-        if len(others) > union.MOST:
-            raise StoreError(f"{len(others)} files are too many to merge at once; give up to {union.MOST}.")
-        for other in others:
+        once = {Path(other).resolve(): Path(other) for other in others}
+        once.pop(self.path.resolve(), None)
+        if len(once) > union.MOST:
+            raise StoreError(f"{len(once)} files are too many to merge at once; give up to {union.MOST}.")
+        for other in once.values():
             Store.open(other, create=False).close()
-        attached: dict[str, str | Path] = {}
+        attached: dict[str, Path] = {}
         try:
-            for other in others:
+            for other in once.values():
                 self._connection.execute(f"ATTACH DATABASE ? AS other{len(attached)}", [str(other)])
                 attached[f"other{len(attached)}"] = other
             with self._transaction():
-                return [self._add(name, other) for name, other in attached.items()]
+                return {other: self._add(name, other) for name, other in attached.items()}
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: cannot merge ({error}).") from error
         finally:
             for name in attached:
                 self._connection.execute(f"DETACH DATABASE {name}")
 
-    def _add(self, name: str, other: str | Path) -> dict[str, int]:
+    def _add(self, name: str, other: Path) -> dict[str, int]:
         if found := list(union.conflicts(self._connection, name)):
             raise StoreError(
                 f"{other} contradicts what {self.path} holds or has just been given: {'; '.join(map(str, found))}. "

@@ -103,7 +103,7 @@ class Run:
         size = self._lane_size(min(n_samples, CHUNK))
         n = problem.n_streams
         self.lanes = [Lane(problem, range(i, min(i + size, n)), keep) for i in range(0, n, size)]
-        part = _power_below(max(n_samples * n // (PARTS * size), 1))
+        part = _power_below(max(n_samples * n // (PARTS * size), 1)) if checkpoint is not None else 1 << 62
         self._longest = max(part, CHUNK if problem.group_sizes.size else SMALLEST)
         self._reached: collections.Counter[int] = collections.Counter()  # lanes whose end was there
 

@@ -187,8 +187,8 @@ def _rmse_words(table: s.Table) -> str:
     n_asymptotic = sum(row["k"] >= 1024 for row in known)
     text = (
         f"RMSE at $k$ is over its $N/k$ groups, {top['n_groups']} of them or more; at $k$ = {words.power(top['k'])} it "
-        f"is {words.nats(top['rmse'])} ({words.interval(s.rmse(top))}, bootstrap over {top['n_units']} spans of the "
-        f"stream) where $\\sqrt{{\\chi^2/k}}$ has {words.number(top['rmse_predicted'])}. "
+        f"is {words.nats(top['rmse'])} ({words.interval(s.rmse(top))}, by a bootstrap over {top['n_units']} spans of "
+        f"the stream, so few that it tends to be too narrow) where $\\sqrt{{\\chi^2/k}}$ has {words.number(top['rmse_predicted'])}. "
     )
     if n_asymptotic:
         text += (
