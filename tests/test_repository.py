@@ -86,6 +86,7 @@ FIGURE_NAMES = [
     "proposal_quality",
     "log_weights",
     "scaling",
+    "large_k",
     "stages",
     "digits",
     "ranking",

@@ -7,18 +7,16 @@
     logpx report         draw the figures and the page from a store
     logpx list           what there is: models, estimators, point sets, kinds, suites, figures
     logpx doctor         versions, CPU, threads, kernel cache, store; a non-zero exit if something is wrong
-    logpx merge FILE     add another store's rows
+    logpx merge A B      add B, and more, to A: results files, or checkpoints of one run
     logpx export FOLDER  every table as CSV
 
-Results are in results/results.sqlite unless --store names another file. An error that logpx foresees, or that the
-system reports of a file, is one red message and exit code 2, without a traceback. Ctrl-C keeps what is finished: exit
-code 130.
+Results are in results/results.sqlite unless --store names another file; the chunks that a long cell has finished are in
+a folder beside it. How a command ends, and with which exit code, is in `logpx_bench.exits`.
 """
 
-import contextlib
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +24,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from logpx_bench.exits import CODES, readable
 
 if TYPE_CHECKING:
     from logpx.points import PointSet
@@ -37,6 +37,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Estimators of log p(x) for latent-variable models: run, measure, report.",
+    epilog=CODES,
 )
 #: Width is that of the terminal; in a pipe or a file, wide enough that a table's row stays one line.
 console = Console(width=None if sys.stdout.isatty() else 10_000)
@@ -54,30 +55,6 @@ ExecutorOption = Annotated[
 ]
 DEFAULT_STORE = Path("results", "results.sqlite")
 DEFAULT_REPORT = Path("results", "report")
-
-
-@contextlib.contextmanager
-def readable() -> Iterator[None]:
-    """Foreseen errors, and the system's about files, as one message; Ctrl-C as a hint."""
-    from logpx_bench.errors import LogpxError
-
-    try:
-        yield
-    except BrokenPipeError:  # the reader of a pipe has gone: nobody to tell
-        raise
-    except (LogpxError, OSError) as error:
-        said = str(error) if isinstance(error, LogpxError) else _system_words(error)
-        Console(stderr=True).print(f"[bold red]error[/] {escape(said)}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; finished cells are kept, and the same command goes on from there")
-        raise typer.Exit(130) from None
-
-
-def _system_words(error: OSError) -> str:
-    """What the system said of which file, and what to do."""
-    place = f"{error.filename}: " if error.filename is not None else ""
-    return f"{place}{error.strerror or error}. Name another place, or see that this one can be read and written."
 
 
 def _opened(path: Path) -> "Store":
@@ -99,6 +76,12 @@ def run(
     ] = False,
     threads: ThreadsOption = None,
     executor: ExecutorOption = "threads",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep finished chunks of long cells, and go on from those that are there.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Move checkpoints that are there aside, and begin their cells anew.")
+    ] = False,
 ) -> None:
     """Run a suite into a store; what is there already is skipped."""
     with readable():
@@ -118,11 +101,13 @@ def run(
             return
         runner.verify(chosen)
         with _opened(store) as results, executor_for(executor, n_threads) as workers:
-            done = runner.run(chosen, results, n_threads, executor=workers, console=console)
+            done = runner.run(chosen, results, n_threads, executor=workers, resume=resume, fresh=fresh, console=console)
         skipped = f", {done.n_skipped} were there already" if done.n_skipped else ""
         console.print(
             f"{chosen.name}: {done.n_run} cells run in {done.seconds:.1f} s{skipped}. Results: {store}", soft_wrap=True
         )
+        if done.checkpoints is not None:
+            console.print(f"Finished chunks stay in {done.checkpoints}: a run of more samples goes on from them.")
 
 
 def _show_plan(planned: "list[Planned]") -> None:
@@ -302,15 +287,33 @@ def doctor(store: StoreOption = DEFAULT_STORE) -> None:
 
 
 @app.command()
-def merge(other: Annotated[Path, typer.Argument(metavar="FILE")], store: StoreOption = DEFAULT_STORE) -> None:
-    """Add another results file's rows to this one; twice adds nothing."""
+def merge(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results files, or checkpoints of one run.")],
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            "--into",
+            "--store",
+            metavar="FILE",
+            help="What receives them: by default the first FILE, or for a single one results/results.sqlite.",
+        ),
+    ] = None,
+) -> None:
+    """Add files of other machines to the first. Twice adds nothing; files that contradict each other are refused."""
     with readable():
-        from logpx_bench.store import Store
+        from logpx_bench import merging
+        from logpx_bench.errors import InputError
 
-        Store.open(other, create=False).close()  # before a store is made for what cannot be read
-        with _opened(store) as results:
-            added = results.merge(other)
-        console.print(f"{added['cells']} cells and {added['benchmarks']} benchmarks added to {store}", soft_wrap=True)
+        if into is None and len(files) > 1:
+            into, *files = files
+        elif into is None and merging.kind_of(files[0]) == merging.CHECKPOINT:
+            raise InputError(f"{files[0]} is a checkpoint; name the one that receives it first: logpx merge A B")
+        elif into is None:
+            into = DEFAULT_STORE
+            merging.kind_of(files[0])
+            into.parent.mkdir(exist_ok=True)
+        for line in merging.merge(into, files):
+            console.print(line, soft_wrap=True)
 
 
 @app.command()

@@ -8,10 +8,11 @@
     cpu_seconds        CPU time of all threads, less the wall time of the compile (which runs on one thread)
     peak_bytes         high-water mark of the process's resident memory
 
-The high-water mark never falls: inside one process it is that of all cells so far. Only the kind "scaling",
-which gives each cell a fresh process, reads it as the memory of that cell.
+The high-water mark never falls: inside one process it is that of all cells so far. Two kinds read it as the memory of
+a cell: "scaling", which gives each cell a fresh process, and "large_k", which begins the mark anew.
 """
 
+import contextlib
 import resource
 import sys
 import time
@@ -51,6 +52,12 @@ def peak_bytes() -> int:
         pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak) if sys.platform == "darwin" else int(peak) * 1024
+
+
+def reset_peak() -> None:
+    """Begin the high-water mark anew at the present size, where the system lets a process do so (Linux: clear_refs)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 class Clock:

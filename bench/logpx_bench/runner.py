@@ -1,8 +1,9 @@
 """From a suite to a filled store: cells expanded, those already there skipped, the rest run one by one.
 
 A cell is written in one transaction as soon as it is done. A run that is stopped keeps what it finished, and the same
-command goes on from there. Each experiment leaves a plan, the list of its cells' keys, so that a summary reads the
-cells of one run and not those of an older suite of the same name.
+command goes on from there; within a cell as well, where that keeps its finished chunks (`resume`). Each experiment
+leaves a plan, the list of its cells' keys, so that a summary reads the cells of one run and not those of an older suite
+of the same name.
 """
 
 import concurrent.futures
@@ -11,17 +12,20 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from logpx.errors import Interrupted
 from logpx_bench import data, machine
 from logpx_bench.errors import LogpxError
 from logpx_bench.estimators import divergence, make_proposal, predicted_error
 from logpx_bench.experiments import KINDS, Cell, Record, Resources
 from logpx_bench.experiments.base import cell_key
+from logpx_bench.resume import Checkpoints
 from logpx_bench.schema import content_key
 from logpx_bench.store import Store
 from logpx_bench.suite import Suite
@@ -46,11 +50,12 @@ class Planned:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did."""
+    """What a run did, and the folder with the checkpoints that it used."""
 
     n_run: int
     n_skipped: int
     seconds: float
+    checkpoints: Path | None
 
 
 def expand(suite: Suite) -> list[Cell]:
@@ -139,6 +144,25 @@ def naming(cell: Cell) -> Iterator[None]:
         raise LogpxError(f"experiment {cell.experiment!r}, cell {cell.words()}: {error}") from error
 
 
+@contextlib.contextmanager
+def stopping(cell: Cell, checkpoint: Path | None) -> Iterator[None]:
+    """Ctrl-C, with the cell that it stopped, the estimate so far, and what is kept."""
+    try:
+        yield
+    except Interrupted as stop:
+        said = f"experiment {cell.experiment!r}, cell {cell.words()}: stopped"
+        if (estimate := stop.estimate) is None:
+            said += " before the first samples were finished."
+        else:
+            value = f"{float(estimate.log_marginal):.9g} ± {float(estimate.std_error):.2g}"
+            said += f" after {estimate.n_evaluations:,} samples, log p̂(x) = {value} so far."
+        if checkpoint is not None:
+            said += f" Finished chunks are kept in {checkpoint}."
+        else:
+            said += " Finished cells are kept, and this one begins anew; --resume keeps the chunks of long cells too."
+        raise Interrupted(said, estimate) from stop
+
+
 def row_of(cell: Cell, record: Record, key: str, provenance_id: str) -> dict[str, Any]:
     """The row of the table `cells`."""
     coordinates = {name: value for name, value in cell.coordinates().items() if name != "settings"}
@@ -152,6 +176,8 @@ def run(
     threads: int,
     *,
     executor: concurrent.futures.Executor | None = None,
+    resume: bool = False,
+    fresh: bool = False,
     console: Console | None = None,
     after_cell: Callable[[Cell], None] | None = None,
 ) -> Outcome:
@@ -163,6 +189,10 @@ def run(
         For cells that do not fix their own.
     executor : Executor, optional
         Where long cells run their tasks, instead of threads (see `logpx_bench.cluster`).
+    resume : bool
+        Long cells of every kind that can keep their finished chunks, and go on from them; some kinds always do.
+    fresh : bool
+        Checkpoints that are there are moved aside, and their cells begin anew.
     console : rich Console, optional
         Shows a progress bar; None is silent.
     after_cell : callable, optional
@@ -173,6 +203,8 @@ def run(
     LogpxError
         A cell cannot be run (see `verify`): nothing is written. Or it failed: cells before it are kept. The message
         names it.
+    Interrupted
+        Ctrl-C within a cell, with the estimate so far.
     """
     verify(suite)
     start, counts = time.perf_counter(), [0, 0]
@@ -180,6 +212,7 @@ def run(
     store.write_provenance(where)
     cells = expand(suite)
     there = store.keys()
+    kept = Checkpoints(store.path, resume, fresh, console.print if console is not None else lambda words: None)
     with _bar(console, len(cells), executor) as advance:
         for experiment in suite.experiments:
             own = [(cell, key_of(cell, threads)) for cell in cells if cell.experiment == experiment.name]
@@ -191,13 +224,15 @@ def run(
                 counts[key in there] += 1
                 if key not in there:
                     with naming(cell):
-                        record = KINDS[cell.kind].run(cell, Resources(cell.threads or threads, executor))
+                        path = kept.of(cell, lambda cell=cell: predict(cell, store, threads)[0])
+                        with stopping(cell, path):
+                            record = KINDS[cell.kind].run(cell, Resources(cell.threads or threads, executor, path))
                     row = row_of(cell, record, key, where["id"])
                     store.write_cell(row, levels=record.levels, histogram=record.histogram, values=record.values)
                     if after_cell is not None:
                         after_cell(cell)
                 advance(cell, True)
-    return Outcome(counts[0], counts[1], time.perf_counter() - start)
+    return Outcome(counts[0], counts[1], time.perf_counter() - start, kept.folder if kept.used else None)
 
 
 def _plan_row(suite: str, experiment: str, kind: str, keys: list[str], provenance_id: str) -> dict[str, Any]:

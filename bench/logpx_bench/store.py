@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from logpx_bench import union
 from logpx_bench.errors import StoreError
-from logpx_bench.schema import APPLICATION_ID, PARTS, TABLES, VERSION, content_key, statements, upgrades
+from logpx_bench.schema import APPLICATION_ID, TABLES, VERSION, content_key, statements, upgrades
 
 __all__ = ["Store", "content_key"]
 
@@ -266,30 +267,42 @@ class Store:
 
     # -- moving ----------------------------------------------------------------------------------------------
 
-    def merge(self, other: str | Path) -> dict[str, int]:
-        """Add what another results file holds and this one lacks; rows added, by table. Twice adds nothing.
+    def merge(self, *others: str | Path) -> dict[Path, dict[str, int]]:
+        """Add what other results files hold and this one lacks, in one transaction; for each of them, rows added by
+        table. Twice adds nothing; the file itself, and one that is named twice, is left out.
 
         Raises
         ------
         StoreError
-            `other` is not a results file of ours.
+            One of them is not a results file of ours, or contradicts another: the message names what, and nothing is
+            merged.
         """
-        with Store.open(other, create=False):
-            pass
-        if Path(other).resolve() == self.path.resolve():
-            return dict.fromkeys(TABLES, 0)
-        added = {}
+        once = {Path(other).resolve(): Path(other) for other in others}
+        once.pop(self.path.resolve(), None)
+        if len(once) > union.MOST:
+            raise StoreError(f"{len(once)} files are too many to merge at once; give up to {union.MOST}.")
+        for other in once.values():
+            Store.open(other, create=False).close()
+        attached: dict[str, Path] = {}
         try:
-            self._connection.execute("ATTACH DATABASE ? AS other", [str(other)])
-            try:
-                with self._transaction():
-                    for table in (*PARTS, *(name for name in TABLES if name not in PARTS)):
-                        added[table] = self._connection.execute(_merge_command(table)).rowcount
-            finally:
-                self._connection.execute("DETACH DATABASE other")
+            for other in once.values():
+                self._connection.execute(f"ATTACH DATABASE ? AS other{len(attached)}", [str(other)])
+                attached[f"other{len(attached)}"] = other
+            with self._transaction():
+                return {other: self._add(name, other) for name, other in attached.items()}
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: cannot merge {other} ({error}).") from error
-        return added
+            raise StoreError(f"{self.path}: cannot merge ({error}).") from error
+        finally:
+            for name in attached:
+                self._connection.execute(f"DETACH DATABASE {name}")
+
+    def _add(self, name: str, other: Path) -> dict[str, int]:
+        if found := list(union.conflicts(self._connection, name)):
+            raise StoreError(
+                f"{other} contradicts what {self.path} holds or has just been given: {'; '.join(map(str, found))}. "
+                "Nothing was merged. One of the two computed wrongly, or by other libraries: run the cell anew on both."
+            )
+        return union.add(self._connection, name)
 
     def export(self, folder: str | Path) -> list[Path]:
         """Write every table to `folder` as CSV, rows in key order; paths written."""
@@ -305,12 +318,6 @@ class Store:
                 writer.writerows(row.values() for row in self.rows(f'SELECT * FROM "{table}" ORDER BY {order}'))
             paths.append(path)
         return paths
-
-
-def _merge_command(table: str) -> str:
-    columns = ", ".join(f'"{name}"' for name in TABLES[table][0])
-    fresh = ' WHERE "key" NOT IN (SELECT "key" FROM main."cells")' if table in PARTS else ""
-    return f'INSERT OR IGNORE INTO main."{table}" ({columns}) SELECT {columns} FROM other."{table}"{fresh}'
 
 
 def _plain(value: Any) -> Any:

@@ -176,6 +176,11 @@ class Checkpoint:
         found, _ = chains(rows, n_streams, lane_size(rows, n_streams, n_streams), 1 << 62)
         return min(max((row.stop for row in leading(chain)), default=0) for chain in found)
 
+    def seconds(self, rows: Iterable[Row]) -> float:
+        """Seconds of work in these tasks, of all workers together."""
+        found = dict(self._fetch("SELECT rowid, seconds FROM tasks"))
+        return sum(found[row.id] for row in rows)
+
     def joined(self, rows: Iterable[Row]) -> Ladder:
         """The ladder of several tasks of the same streams; StoreError where one is not as it was written."""
         try:

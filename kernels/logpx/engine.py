@@ -32,6 +32,8 @@ TASK = 1 << 20
 SMALLEST = 1 << 15
 #: Seconds that a task grows to where it costs something to hand over: with a checkpoint, or an executor.
 TASK_SECONDS = 1.0
+#: Parts that such a run is cut into at least: a stop then loses little, and the parts serve as independent batches.
+PARTS = 64
 
 Report = Callable[[int], None]
 
@@ -101,6 +103,8 @@ class Run:
         size = self._lane_size(min(n_samples, CHUNK))
         n = problem.n_streams
         self.lanes = [Lane(problem, range(i, min(i + size, n)), keep) for i in range(0, n, size)]
+        part = _power_below(max(n_samples * n // (PARTS * size), 1)) if checkpoint is not None else 1 << 62
+        self._longest = max(part, CHUNK if problem.group_sizes.size else SMALLEST)
         self._reached: collections.Counter[int] = collections.Counter()  # lanes whose end was there
 
     def _lane_size(self, count: int) -> int:
@@ -163,7 +167,7 @@ class Run:
             if self.checkpoint is not None or self.executor is not None:
                 share = _power_below(max((stop - at) * len(self.lanes) // (2 * self._workers), 1))
                 fast = _power_below(max(int(self._speed * TASK_SECONDS / len(self.lanes[0].streams)), 1))
-                count = min(max(base, min(share, fast)), _aligned(at), _power_below(stop - at))
+                count = min(max(base, min(share, fast)), self._longest, _aligned(at), _power_below(stop - at))
             for lane in self.lanes:
                 for start, length in lane.gaps(at, at + count):
                     yield lane, start, length

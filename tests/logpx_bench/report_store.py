@@ -135,6 +135,35 @@ def add_scaling(store):
             )
 
 
+def add_large_k(store, s=0.5, n_samples=2**21, ns=10.0, exact=EXACT):
+    """One stream of so many log weights of spread `s`, as the cells of kind large_k have it."""
+    (weights,) = log_weights(s, 1, n_samples, seed=77)
+    n = 2**10
+    while n <= n_samples:
+        w, n_run = np.exp(weights[:n] - EXACT), n if n == 2**10 else n // 2
+        rows = []
+        for n_units in (64, 32):
+            done = {row[1] for row in rows}
+            rows += [row for row in level_rows(weights[:n].reshape(n_units, -1)) if row[1] not in done]
+        cell = _cell(
+            "large_k",
+            "large_k",
+            estimator="importance",
+            n_observed=8,
+            n_samples=n,
+            n_replicates=1,
+            exact=exact,
+            log_marginal=float(np.log(w.mean()) + EXACT),
+            std_error=float(w.std() / w.mean() / np.sqrt(n)),
+            chi2=float(np.expm1(s * s)),
+            n_evaluations=n_run,
+            seconds=1e-9 * ns * n_run,
+            peak_bytes=165_000_000,
+        )
+        store.write_cell(cell, levels=rows, values={"baseline_bytes": [160e6]})
+        n *= 2
+
+
 def add_ranking(store, gap=0.4):
     """Estimates of two models whose exact log p differ by `gap`, with streams of their own and with common ones."""
     for estimator, s in WIDTHS.items():
@@ -328,6 +357,7 @@ def build(path, *, widths=None, n_replicates=32):
                     estimator_options={"widen": widen},
                 )
         add_scaling(store)
+        add_large_k(store)
         add_ranking(store)
         add_gallery(store)
         add_peers(store)

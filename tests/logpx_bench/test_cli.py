@@ -81,7 +81,7 @@ def test_a_dry_run_shows_what_is_stored(invoke, pretend):
         (("report", "--store", "empty.sqlite"), "is empty. Fill it"),
         (("report", "--store", "bare.sqlite"), "there is nothing in it to report. Fill it: logpx run quick"),
         (("report", "--store", "one.sqlite", "--out", "tiny.toml/sub"), "tiny.toml"),
-        (("merge", "none.sqlite"), "no such results file"),
+        (("merge", "none.sqlite"), "no such file"),
         (("merge", "theirs.sqlite", "--store", "new.sqlite"), "another program"),
         (("export", "tiny.toml", "--store", "one.sqlite"), "tiny.toml: File exists. Name another place"),
         (("run", "far.toml", "--store", "new.sqlite"), "rows 0 to 499"),
@@ -113,7 +113,13 @@ def test_ctrl_c_says_how_to_go_on(invoke, monkeypatch):
     monkeypatch.setitem(KINDS, "ladder", dataclasses.replace(KINDS["ladder"], run=stop))
     result = invoke("run", "tiny.toml")
     assert result.exit_code == 130
-    assert "goes on from there" in result.output
+    assert "what is finished is kept\nGo on from there: logpx " in result.output
+
+
+def test_the_help_has_the_exit_codes(invoke):
+    words = " ".join(invoke("--help").output.split())
+    for code in ("0 done", "1 the doctor", "2 a foreseen error", "130 Ctrl-C", "143 SIGTERM"):
+        assert code in words
 
 
 def test_list_names_everything(invoke):

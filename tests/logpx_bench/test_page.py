@@ -262,8 +262,9 @@ def test_an_absent_experiment_is_said_and_its_old_files_go(path, tmp_path, stubs
     assert not (out / "data" / "ranking.csv").exists()
     for name in ("README.md", "index.html"):
         text = (out / name).read_text(encoding="utf-8")
-        assert text.count("not drawn") == 7
-        for experiment in ("dimension", "proposal_quality", "scaling", "stages", "digits", "ranking", "peers"):
+        assert text.count("not drawn") == 8
+        absent = ("dimension", "proposal_quality", "scaling", "large_k", "stages", "digits", "ranking", "peers")
+        for experiment in absent:
             assert re.search(f"no experiment named (`|<code>){experiment}(`|</code>)", text)
 
 

@@ -152,7 +152,7 @@ def test_a_file_of_the_first_version_is_given_what_it_lacks(path, tmp_path):
     first.commit()
     first.close()
     with Store.open(tmp_path / "new.sqlite") as new:
-        assert new.merge(path)["provenance"] == 1
+        assert new.merge(path)[path]["provenance"] == 1
     with Store.open(path) as store:
         assert store.write_provenance({"id": "new", "matplotlib": "3.9"})
         assert [(row["id"], row["cpu_model"], row["matplotlib"]) for row in store.provenance()] == [
@@ -192,16 +192,18 @@ def test_merging_twice_adds_nothing(path, tmp_path):
     with Store.open(path) as store:
         fill(store, "a", "b")
     with Store.open(other) as store:
-        fill(store, "b", "c", exact=-2.0)
+        fill(store, "b")
+        fill(store, "c", exact=-2.0)
         store.write_provenance({"id": "p", "cpu_model": "x"})
         store.write_plan({"id": "plan", "suite": "s", "experiment": "e", "keys": ["b", "c"]})
     with Store.open(path) as store:
-        added = store.merge(other)
+        added = store.merge(other)[other]
         assert (added["cells"], added["levels"], added["provenance"]) == (1, len(LEVELS), 1)
         assert sorted(row["exact"] for row in store.rows('SELECT "exact" FROM "cells"')) == [-2.0, -1.0, -1.0]
         assert store.count("levels") == 3 * len(LEVELS)
-        assert sum(store.merge(other).values()) == 0
-        assert sum(store.merge(path).values()) == 0
+        again = store.merge(other, path, other)
+        assert list(again) == [other]
+        assert not any(again[other].values())
     once = contents(path)
     with Store.open(path) as store:
         store.merge(other)

@@ -2,6 +2,7 @@
 
 base      what a cell, a record and a kind are
 ladder    one run of an estimator with replicates: its error at every dyadic k, its diagnostics, its weights
+large_k   one long stream: errors of L_k at every level, the estimate as the stream grows, time and memory
 scaling   run time and memory against n_samples and threads, each point in a fresh process (`fresh`)
 ranking   how often two models are ranked wrongly, against k
 peers     logpx beside other libraries: each one's best variant and the way it is first written, in rounds
@@ -9,12 +10,13 @@ stages    time of every stage of the compiled loop, and the instructions it exec
 limits    what the machine can do: clock, peak arithmetic, bandwidths, rates of instructions
 gallery   images, reconstructions, samples, and exact log p(x) of the held-out images
 
-A new kind is one file here and one row in `KINDS`.
+`finished` reads what a cell's checkpoint holds. A new kind is one file here and one row in `KINDS`.
 """
 
 from logpx_bench.experiments.base import Cell, Kind, Record, Resources
 from logpx_bench.experiments.gallery import GALLERY
 from logpx_bench.experiments.ladder import LADDER
+from logpx_bench.experiments.large_k import LARGE_K
 from logpx_bench.experiments.limits import LIMITS
 from logpx_bench.experiments.peers import PEERS
 from logpx_bench.experiments.ranking import RANKING
@@ -22,6 +24,6 @@ from logpx_bench.experiments.scaling import SCALING
 from logpx_bench.experiments.stages import STAGES
 
 #: Kinds a suite may name.
-KINDS = {kind.name: kind for kind in (LADDER, SCALING, RANKING, PEERS, GALLERY, STAGES, LIMITS)}
+KINDS = {kind.name: kind for kind in (LADDER, LARGE_K, SCALING, RANKING, PEERS, GALLERY, STAGES, LIMITS)}
 
 __all__ = ["KINDS", "Cell", "Kind", "Record", "Resources"]

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from logpx import _jit
 from logpx_bench import data, machine
@@ -100,10 +100,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a cell runs on: so many threads of this process, or an executor that long cells give their tasks to."""
+    """What a cell runs on: so many threads of this process, or an executor that long cells give their tasks to; and
+    the file in which one that can go on from there keeps its finished chunks."""
 
     threads: int
     executor: concurrent.futures.Executor | None = None
+    checkpoint: Path | None = None
 
     @property
     def n_workers(self) -> int:
@@ -145,6 +147,9 @@ class Kind:
         The machine is part of the key.
     overhead : float
         Seconds a cell takes beside its evaluations, for predictions.
+    resumes : "never", "asked" or "always"
+        Whether a cell keeps its finished chunks in `Resources.checkpoint` and goes on from there: where a run asks for
+        it and the cell is long, or always.
     expand : (suite name, experiment) -> list of Cell
         Its cells, in the order they run.
     run : (cell, resources) -> Record
@@ -169,6 +174,7 @@ class Kind:
     facts: Callable[[Cell], Mapping[str, Any]] = lambda cell: {}
     timed: bool = False
     overhead: float = 0.0
+    resumes: Literal["never", "asked", "always"] = "never"
 
 
 def power(n: int) -> str:

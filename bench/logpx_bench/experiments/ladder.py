@@ -11,11 +11,14 @@ The estimators on one row share their base noise.
 Before the clock starts, a run of 2^10 samples compiles the kernels or loads them from the cache; all the time it takes
 goes on the bill as compile time.
 
+A cell that keeps its finished chunks (`Resources.checkpoint`) goes on from there, and is then billed for all of them.
+
 Estimators alternate: all of them on one row, then all on the next, so that a slow minute of the machine falls on each.
 """
 
 import concurrent.futures
 import itertools
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +28,7 @@ import logpx
 from logpx.tasks import CHUNK
 from logpx_bench import data, ledger
 from logpx_bench.estimators import divergence, make_proposal
+from logpx_bench.experiments import finished
 from logpx_bench.experiments.base import Cell, Kind, Record, Resources, stream_seed
 from logpx_bench.options import fail
 
@@ -78,10 +82,15 @@ def run(cell: Cell, resources: Resources) -> Record:
     fit_seconds = clock.wall()
     how = resources.threads, resources.executor
     compile_seconds = warm_up(cell, subject.model, x, proposal, *how)
-    clock = ledger.Clock()
+    span = finished.Span(resources.checkpoint, 0, cell.n_samples)
+    resumed, clock = span.n_tasks() > 0, ledger.Clock()
     seed = seed_of(cell)
-    estimate = call(cell, subject.model, x, proposal, cell.n_samples, cell.n_replicates, seed, *how)
+    estimate = call(
+        cell, subject.model, x, proposal, cell.n_samples, cell.n_replicates, seed, *how, resources.checkpoint
+    )
     bill = ledger.bill([estimate], fit_seconds, clock.cpu(), compile_seconds)
+    if resumed:
+        bill = span.billed(bill, resources.n_workers)
     kl, chi2 = divergence(subject.model, x, proposal)
     columns = describe(estimate) | bill.columns() | {"kl": kl, "chi2": chi2, "threads": resources.n_workers}
     columns |= {"exact": float(subject.model.log_marginal(x))} | sizes(subject.model, x)
@@ -109,6 +118,7 @@ def call(
     seed: int,
     threads: int | None,
     executor: concurrent.futures.Executor | None = None,
+    checkpoint: Path | None = None,
 ) -> Any:
     """`logpx.estimate` as the cell's points and dtype have it."""
     return logpx.estimate(
@@ -122,6 +132,7 @@ def call(
         dtype=cell.dtype,
         threads=threads,
         executor=executor,
+        checkpoint=checkpoint,
     )
 
 
@@ -207,4 +218,5 @@ LADDER = Kind(
     evaluations=evaluations,
     check=check,
     overhead=0.1,
+    resumes="asked",
 )

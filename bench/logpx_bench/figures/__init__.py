@@ -9,6 +9,7 @@
     log_weights       histograms of log weights, ESS, Pareto k̂
     stages            nanoseconds of every stage of the compiled loop, and the roofs of the machine
     scaling           time and memory against k, speed-up against threads
+    large_k           one long stream: errors at every k, the path of its estimate, time and memory
     digits            images, reconstructions, samples, exact log p(x)
     ranking           how often two models are ranked wrongly
     peers             times of other libraries over ours
@@ -31,6 +32,7 @@ from logpx_bench.figures import (
     dimension,
     error_against_k,
     jensen_gap,
+    large_k,
     log_weights,
     peers,
     proposal_quality,
@@ -69,6 +71,7 @@ FIGURES: Mapping[str, FigureModule] = {
     "proposal_quality": proposal_quality,
     "log_weights": log_weights,
     "scaling": scaling,
+    "large_k": large_k,
     "stages": stages,
     "digits": digits,
     "ranking": ranking,

@@ -31,6 +31,7 @@ def blocks(facts: Facts) -> list[Block]:
         dimension,
         comparing,
         cost,
+        very_large,
         beside,
     )
     story = [block for chapter in chapters for block in chapter(facts)]
@@ -314,6 +315,22 @@ def cost(facts: Facts) -> list[Block]:
         ),
         figure(facts, "scaling"),
         *where.section(facts, figure(facts, "stages")),
+    ]
+
+
+def very_large(facts: Facts) -> list[Block]:
+    """One long stream, read at every k."""
+    return [
+        Heading(2, "Very large k"),
+        Paragraph(
+            "So far the errors came from many short streams. A single long one tells as much: its $N$ samples hold "
+            "$N/k$ groups of $k$ for every power of two, so that bias and RMSE can be followed from $k$ = 1 up to the "
+            "largest $k$ of which there are still 32 groups, decades beyond what one would use. From there on only "
+            "the estimate itself is left, to be held against its own error bar as the stream grows. Such a run needs "
+            "no more memory than a short one. Its finished parts are kept on disk, so that it can be stopped anywhere "
+            "and goes on with the same bits, the next day or with a larger $N$."
+        ),
+        figure(facts, "large_k"),
     ]
 
 
