@@ -131,6 +131,8 @@ class Kind:
         The machine is part of the key.
     overhead : float
         Seconds a cell takes beside its evaluations, for predictions.
+    duration : (cell) -> float, or None
+        All the seconds of a cell, for predictions, where it is not evaluations that take them.
     expand : (suite name, experiment) -> list of Cell
         Its cells, in the order they run.
     run : (cell, threads) -> Record
@@ -155,6 +157,7 @@ class Kind:
     facts: Callable[[Cell], Mapping[str, Any]] = lambda cell: {}
     timed: bool = False
     overhead: float = 0.0
+    duration: Callable[[Cell], float] | None = None
 
 
 def power(n: int) -> str:

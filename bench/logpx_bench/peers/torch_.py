@@ -55,7 +55,7 @@ def _exp(case: Case) -> list[Variant]:
 def _logsumexp(case: Case) -> list[Variant]:
     found = [Variant.of(True, mode="eager", threads="torch", chunk=case.size)]
     found += [Variant.of(mode="compiled", threads="torch", chunk=case.size)]
-    chunks = (case.size,) if case.n_pieces > 1 else (2**12, 2**14, 2**17)
+    chunks = (case.size,) if case.n_pieces > 1 else (2**14, 2**17)
     return found + [
         Variant.of(mode=mode, threads="pool", chunk=chunk) for mode in ("eager", "compiled") for chunk in chunks
     ]
@@ -92,6 +92,9 @@ def _chain(case: Case) -> list[Variant]:
     found += [centre | forms[0] | {"normals": how, "chunk": chunk} for how in NORMALS[::2] for chunk in steps[1:]]
     found += [centre | forms[0] | {"normals": NORMALS[1]}]
     found += [centre | forms[0] | {"normals": NORMALS[0], "threads": "torch", "chunk": case.n}]
+    library = [(form, mode, how) for form in forms[-2:] for how in NORMALS[:0:-1] for mode in ("compiled", "eager")]
+    found += [middle | form | {"mode": mode, "normals": how} for form, mode, how in library]
+    found += [centre | form | {"mode": mode, "normals": how} for form, mode, how in library]
     return [Variant.of(True, **plain), *(Variant.of(**options) for options in found)]
 
 

@@ -90,18 +90,20 @@ def test_a_cell_leaves_times_variants_and_reasons(load, tmp_path, monkeypatch):
         assert runner.run(load(GOOD), store, threads=1).n_skipped == 1
     pool(2).close()
     assert (cell["model"], cell["dtype"], cell["threads"], cell["n_replicates"]) == ("uniforms", "float64", 2, 3)
-    assert set(values) == {"ns/logpx/best", "ns/numpy/best", "ns/numpy/as written"}
+    assert set(values) == {"ns/logpx/best", "ns/numpy/best", "ns/numpy/library", "ns/numpy/as written"}
+    assert np.array_equal(values["ns/numpy/best"], values["ns/numpy/library"])  # one variant, raced once
     assert all(np.all(one > 0) and one.size == 3 for one in values.values())
     told = cell["estimator_options"]["peers"]
     assert told["c-avx2"]["absent"] == "it runs on 1 thread at most"
     assert told["numpy"]["absent"] is None
     assert told["numpy"]["versions"] == {"numpy": np.__version__}
-    assert told["numpy"]["note"] == {"best": "", "as written": ""}
+    assert told["numpy"]["note"] == {"best": "", "library": "", "as written": ""}
     tried = told["numpy"]["tried"]
     assert [one["ns"] is not None for one in tried[:2]] == [True, True]
     assert {one["note"] for one in tried[2:]} == {"not tried: the time for the search was up"}
-    assert told["numpy"]["best"] in [one["words"] for one in tried[:2]]
-    assert told["numpy"]["as_written"] == tried[0]["words"]
+    assert told["numpy"]["variant"]["best"] in [one["words"] for one in tried[:2]]
+    assert told["numpy"]["variant"]["library"] == told["numpy"]["variant"]["best"]
+    assert told["numpy"]["variant"]["as written"] == tried[0]["words"]
 
 
 def test_a_peers_python_that_is_not_there_stops_the_run(load, tmp_path, monkeypatch):
