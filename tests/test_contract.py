@@ -51,6 +51,7 @@ LAYERS = {
         ("suite",),
         ("runner", "summary", "races", "doctor"),
         ("floors",),
+        ("targets",),
         ("figures",),
         ("page",),
         ("cli",),
@@ -64,6 +65,7 @@ FORBIDDEN = {
     "logpx_bench.summary": {"logpx", "numba", "matplotlib"},
     "logpx_bench.races": {"logpx", "numba", "matplotlib"},
     "logpx_bench.floors": {"logpx", "numba", "matplotlib"},
+    "logpx_bench.targets": {"logpx", "numba", "matplotlib"},
     "logpx_bench.figures": {"logpx", "numba", "sqlite3"},
     "logpx_bench.page": {"logpx", "numba", "sqlite3"},
 }

@@ -4,6 +4,7 @@ base      what a cell, a record and a kind are
 ladder    one run of an estimator with replicates: its error at every dyadic k, its diagnostics, its weights
 scaling   run time and memory against n_samples and threads, each point in a fresh process (`fresh`)
 ranking   how often two models are ranked wrongly, against k
+itself    logpx against itself: precisions and threads in turns, and what a new process waits for
 peers     logpx beside other libraries: each one's best variant and the way it is first written, in rounds
 stages    time of every stage of the compiled loop, and the instructions it executes (`stage_loops`, `stage_times`)
 limits    what the machine can do: clock, peak arithmetic, bandwidths, rates of instructions
@@ -14,6 +15,7 @@ A new kind is one file here and one row in `KINDS`.
 
 from logpx_bench.experiments.base import Cell, Kind, Record
 from logpx_bench.experiments.gallery import GALLERY
+from logpx_bench.experiments.itself import ITSELF
 from logpx_bench.experiments.ladder import LADDER
 from logpx_bench.experiments.limits import LIMITS
 from logpx_bench.experiments.peers import PEERS
@@ -22,6 +24,6 @@ from logpx_bench.experiments.scaling import SCALING
 from logpx_bench.experiments.stages import STAGES
 
 #: Kinds a suite may name.
-KINDS = {kind.name: kind for kind in (LADDER, SCALING, RANKING, PEERS, GALLERY, STAGES, LIMITS)}
+KINDS = {kind.name: kind for kind in (LADDER, SCALING, RANKING, PEERS, ITSELF, GALLERY, STAGES, LIMITS)}
 
 __all__ = ["KINDS", "Cell", "Kind", "Record"]

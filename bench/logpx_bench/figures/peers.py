@@ -2,14 +2,15 @@
 
 A task is a line of each panel, a library a mark on it, at the median over rounds of its time over ours in the same
 round; a bar spans the quartiles of these ratios. Filled marks are each library's best variant, found by a search over
-layouts, generators, normals, chunk sizes and compilation; half-filled ones, where that is another, the best of its own
-functions alone, without parts written by hand; hollow ones the way its user would first write it. Left of the line at 1
-a library is faster than logpx.
+layouts, generators, normals, chunk sizes and compilation; half-filled ones the best of its own functions alone, without
+parts written by hand; hollow ones the way its user would first write it. What is two of these is marked as the first.
+Left of the line at 1 a library is faster than logpx.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -187,16 +188,20 @@ def _panel(axes: Axes, rows: s.Table, cases: list[str], peers: list[str]) -> Non
     for place in range(1, len(cases)):
         axes.axhline(place - 0.5, color="#e6e6e6", linewidth=0.7)
     lane = 1 / (len(peers) + 1.5)
-    best = {(row["case"], row["peer"]): row["variant"] for row in rows if row["role"] == BEST}
+    drawn: set[tuple[str, str, str]] = set()  # a variant in two roles is one mark, that of the first
     for row in rows:
-        if row["role"] == LIBRARY and row["variant"] == best[row["case"], row["peer"]]:
+        if (one := (row["case"], row["peer"], row["variant"])) in drawn:
             continue
+        drawn.add(one)
         y = cases.index(row["case"]) + lane * (peers.index(row["peer"]) - (len(peers) - 1) / 2)
         color, marker = LOOKS_OF_PEERS[row["peer"]]
-        look = {"markerfacecolor": "white" if row["role"] == WRITTEN else color, "markerfacecoloralt": "white"}
+        look: dict[str, Any] = {
+            "markerfacecolor": "white" if row["role"] == WRITTEN else color,
+            "markerfacecoloralt": "white",
+        }
         fill = "left" if row["role"] == LIBRARY else "full"
         axes.plot([row["ratio_lower"], row["ratio_upper"]], [y, y], color=color, linewidth=1.0, solid_capstyle="butt")
-        axes.plot(row["ratio"], y, marker=marker, markersize=4.2, color=color, fillstyle=fill, linestyle="none", **look)
+        axes.plot(row["ratio"], y, marker=marker, markersize=4.6, color=color, fillstyle=fill, linestyle="none", **look)
 
 
 def _key(figure: Figure, peers: list[str], y: float) -> None:

@@ -333,6 +333,9 @@ def beside(facts: Facts) -> list[Block]:
         ),
         figure(facts, "peers"),
         *results.peers(facts),
+        Paragraph(
+            f"What was to be reached of this, and what was: at the end of [where a sample's time goes]({where.NAME})."
+        ),
     ]
 
 
