@@ -46,8 +46,9 @@ SETTINGS: dict[str, Option | Names] = {
     "sweep_seconds": Option(float, 0, 3600, "seconds after which a peer's sweep starts no further variant", default=8),
 }
 #: Seconds, for predictions: to start all peers; of a peer beyond its sweep (its data, the variant that the sweep's end
-#: falls in, the finals); and of a peer in a round (up to three turns, and as many calls to warm up).
-START, BEYOND, ROUND = 1.0, 2.0, 0.12
+#: falls in, the finals); of a peer in a round (up to three turns, and as many calls to warm up), of a chain and of
+#: another case; and of an element in calls that are longer than a turn.
+START, BEYOND, CHAIN, ROUND, ELEMENT = 1.0, 1.5, 0.25, 0.12, 1e-8
 
 
 def expand(suite: str, experiment: "Experiment") -> list[Cell]:
@@ -160,12 +161,14 @@ def _record(
 def duration(cell: Cell) -> float:
     """Seconds that a race takes, about: of every peer that is there and does the case, its sweep and its turns."""
     case, seconds = CASES[cell.model], START
+    turns = (CHAIN if case.kind == "chain" else ROUND) + ELEMENT * case.n
     for name in (OURS.name, *cell.settings["peers"]):
         peer = REGISTRY[name]
         there = len(installed(name)) == len(peer.packages) and peer.most_threads in (None, cell.threads)
         n_variants = len(peer.variants(case, cell.dtype)) if there else 0
         if n_variants:
-            seconds += BEYOND + ROUND * cell.n_replicates + (cell.settings["sweep_seconds"] if n_variants > 3 else 0.0)
+            sweep_seconds = cell.settings["sweep_seconds"] if n_variants > 3 else 4 * turns
+            seconds += BEYOND + turns * cell.n_replicates + sweep_seconds
     return seconds
 
 

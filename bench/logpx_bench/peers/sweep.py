@@ -17,7 +17,7 @@ from logpx_bench.peers.base import Variant
 from logpx_bench.peers.pool import PeerError, Remote
 
 #: Seconds of a short run, and of one of the longer ones; how many variants of either kind go on to those, and how often
-#: each runs: a call that takes longer than all of that runs once more.
+#: each runs. A call that takes longer than all of that has been timed long enough.
 SHORT, LONGER, FINALISTS, REPEATS = 0.01, 0.04, 3, 3
 #: What a peer's variant can be in a race: its best, its best of library functions alone, as a user would write it.
 ROLES = ("best", "library", "as written")
@@ -160,15 +160,13 @@ def _drop_all_but(remote: Remote, kept: dict[Variant, str], stay: set[Variant]) 
 
 
 def _finals(remote: Remote, tried: list[Tried], kept: dict[Variant, str], seed: int) -> Swept:
-    """The fastest again, in turn; their times become the median of those."""
+    """The fastest again, in turn; their times become the median of those. Long calls keep the time that they have."""
     names = _finalists(tried)
-    finalists = [one for one in _fastest(tried) if one.variant in names]
-    times: dict[Variant, list[float]] = {one.variant: [] for one in finalists}
-    if len(finalists) > 1:
-        for turn in range(REPEATS):
-            for one in finalists:
-                if turn == 0 or one.seconds < REPEATS * LONGER:
-                    times[one.variant].append(timed(remote, kept[one.variant], seed + turn, LONGER))
+    again = [one for one in _fastest(tried) if one.variant in names and one.seconds < REPEATS * LONGER]
+    times: dict[Variant, list[float]] = {one.variant: [] for one in again}
+    for turn in range(REPEATS if len(names) > 1 else 0):
+        for one in again:
+            times[one.variant].append(timed(remote, kept[one.variant], seed + turn, LONGER))
     final = [replace(one, ns=statistics.median(times[one.variant])) if times.get(one.variant) else one for one in tried]
     best = _fastest(one for one in final if one.variant in names)
     found = {

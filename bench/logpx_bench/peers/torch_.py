@@ -9,6 +9,7 @@ the library's, Box–Muller on the library's uniforms, and on its raw 64-bit wor
 Source: J. Ansel et al. (2024), PyTorch 2, ASPLOS, doi:10.1145/3620665.3640366.
 """
 
+import itertools
 import shutil
 from typing import Any
 
@@ -88,14 +89,14 @@ def _chain(case: Case) -> list[Variant]:
     middle = centre | {"chunk": steps[1]}
     found = [centre | forms[0] | {"normals": how} for how in NORMALS[::2]]
     found += [middle | form | {"normals": how} for form in forms[1:] for how in NORMALS[::2]]
-    found += [middle | form | {"normals": NORMALS[2], "mode": "eager"} for form in (forms[-2], forms[-1])]
     found += [centre | forms[0] | {"normals": how, "chunk": chunk} for how in NORMALS[::2] for chunk in steps[1:]]
     found += [centre | forms[0] | {"normals": NORMALS[1]}]
     found += [centre | forms[0] | {"normals": NORMALS[0], "threads": "torch", "chunk": case.n}]
-    library = [(form, mode, how) for form in forms[-2:] for how in NORMALS[:0:-1] for mode in ("compiled", "eager")]
-    found += [middle | form | {"mode": mode, "normals": how} for form, mode, how in library]
-    found += [centre | form | {"mode": mode, "normals": how} for form, mode, how in library]
-    return [Variant.of(True, **plain), *(Variant.of(**options) for options in found)]
+    library = [
+        centre | form | {"chunk": chunk, "normals": how, "mode": mode}
+        for chunk, form, how, mode in itertools.product(steps[:2], forms[-2:], NORMALS[1:], ("compiled", "eager"))
+    ]
+    return [Variant.of(True, **plain), *(Variant.of(**options) for options in (*library, *found))]
 
 
 def build(case: Case, dtype: str, threads: int, variant: Variant) -> Run:

@@ -1,6 +1,7 @@
 """The kind of experiment "peers": what a suite may say, and what a cell leaves. Exact."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,22 @@ def test_a_race_depends_on_its_peers_and_their_versions(load, monkeypatch):
     assert set(PEERS.facts(cell)["versions"]) == {"numpy", "c-avx2"}
     monkeypatch.setattr("logpx_bench.experiments.peers.installed", lambda name: {"numpy": "0.1"})
     assert runner.key_of(cell, 1) != first
+
+
+def test_a_race_is_predicted_by_its_peers_and_their_turns(load, monkeypatch):
+    """What is absent, or does not do the case, takes no time; a longer sweep and more rounds take more."""
+    monkeypatch.setattr("logpx_bench.experiments.peers.installed", lambda name: dict.fromkeys(REGISTRY[name].packages))
+    good = GOOD.replace("sweep_seconds = 0", "sweep_seconds = 6")
+    cell = runner.expand(load(good))[0]
+    seconds, measured = runner.predict(cell, None, 2)
+    assert not measured
+    assert PEERS.duration(replace(cell, settings=cell.settings | {"peers": ("numpy",)})) == seconds
+    assert PEERS.duration(replace(cell, n_replicates=9)) > seconds
+    assert seconds - PEERS.duration(runner.expand(load(GOOD))[0]) == pytest.approx(6)
+    monkeypatch.setattr(
+        "logpx_bench.experiments.peers.installed", lambda name: {"logpx": ""} if name == "logpx" else {}
+    )
+    assert seconds - PEERS.duration(cell) > 6
 
 
 def test_the_suite_that_comes_along_is_right():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from logpx_bench.peers import sweep as sweeping
 from logpx_bench.peers.base import Variant
 from logpx_bench.peers.cases import CASES
 from logpx_bench.peers.pool import PeerError, Pool, Remote, interpreter
@@ -122,6 +123,16 @@ def test_a_sweep_without_time_tries_the_first_of_either_kind_and_says_so_of_the_
     found = sweep(fake, CASE, "float64", budget=0.0)
     assert [one.variant["way"] for one in found.tried if one.ns is not None] == ["slow", "fast", "sly"]
     assert {one.note for one in found.tried[3:]} == {"not tried: the time for the search was up"}
+
+
+def test_long_calls_keep_the_time_that_they_have(fake, monkeypatch):
+    """The fast one's call is longer than what the finals would give it: it is not run again, the faster one is."""
+    asked = []
+    monkeypatch.setattr(sweeping, "timed", lambda remote, slot, *rest: asked.append(slot) or timed(remote, slot, *rest))
+    monkeypatch.setattr(sweeping, "LONGER", 0.0025 / sweeping.REPEATS)
+    sweep(fake, CASE, "float64", budget=60.0)
+    slots = ["try 0", "try 1", "try 2", "try 3", *["try 2"] * sweeping.REPEATS]
+    assert sorted(asked) == sorted(slots)
 
 
 def test_variants_take_turns_by_kind():
