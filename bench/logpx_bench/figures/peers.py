@@ -201,7 +201,7 @@ def _panel(axes: Axes, rows: s.Table, cases: list[str], peers: list[str]) -> Non
         }
         fill = "left" if row["role"] == LIBRARY else "full"
         axes.plot([row["ratio_lower"], row["ratio_upper"]], [y, y], color=color, linewidth=1.0, solid_capstyle="butt")
-        axes.plot(row["ratio"], y, marker=marker, markersize=4.6, color=color, fillstyle=fill, linestyle="none", **look)
+        axes.plot(row["ratio"], y, marker=marker, markersize=5, color=color, fillstyle=fill, linestyle="none", **look)
 
 
 def _key(figure: Figure, peers: list[str], y: float) -> None:
