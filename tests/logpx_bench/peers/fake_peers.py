@@ -16,7 +16,7 @@ def variants(case, dtype):
     return [ways[0], Variant.of(way="sly", form="reduced"), *ways[1:]]
 
 
-SECONDS = {"slow": 0.012, "sly": 0.0005, "fast": 0.003, "wrong": 0.001}
+SECONDS = {"slow": 0.012, "sly": 0.0015, "fast": 0.003, "wrong": 0.001}
 
 
 def build(case, dtype, threads, variant):

@@ -1,10 +1,11 @@
 """Workers, sweeps and races, on peers that sleep for a known time (`fake_peers`).
 
-Exact, but for ratios of sleeping times, which hold within a factor of two.
+Exact, but for sleeping times, which are at least what was asked for and hold within a factor of two.
 """
 
 import math
 import os
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,8 @@ from logpx_bench.peers.sweep import ROLES, in_turns, sweep, timed
 from logpx_bench.peers.worker import THREAD_VARIABLES, Slot, Worker, environment
 
 CASE = "chain_ppca_2_8"
+#: Seconds that a call of each way of the fake peer sleeps, and so takes at least.
+SECONDS = {"sly": 0.0015, "fast": 0.003, "slow": 0.012}
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +111,13 @@ def test_a_sweep_finds_the_best_and_keeps_everything_on_record(fake):
     }
     assert set(found.slots) == set(ROLES)
     by_way = {one.variant["way"]: one for one in found.tried}
-    assert by_way["slow"].ns == pytest.approx(4 * by_way["fast"].ns, rel=0.5)
+    assert by_way["sly"].ns < by_way["fast"].ns < by_way["slow"].ns
     assert by_way["wrong"].ns is None
     assert "off by 1" in by_way["wrong"].note
     assert "no such instruction" in by_way["broken"].note
     for role, way in (("best", "sly"), ("library", "fast"), ("as written", "slow")):
-        ns = timed(fake, found.slots[role], 0, 0.0)
-        assert ns == pytest.approx(by_way[way].ns, rel=0.5)
+        seconds = 1e-9 * CASES[CASE].n * min(timed(fake, found.slots[role], 0, 0.0) for _ in range(5))
+        assert SECONDS[way] <= seconds < 1.9 * SECONDS[way]
     with pytest.raises(PeerError, match="KeyError"):  # the wrong one's slot is empty
         timed(fake, "try 3", 0, 0.0)
 
@@ -129,7 +132,7 @@ def test_long_calls_keep_the_time_that_they_have(fake, monkeypatch):
     """The fast one's call is longer than what the finals would give it: it is not run again, the faster one is."""
     asked = []
     monkeypatch.setattr(sweeping, "timed", lambda remote, slot, *rest: asked.append(slot) or timed(remote, slot, *rest))
-    monkeypatch.setattr(sweeping, "LONGER", 0.0025 / sweeping.REPEATS)
+    monkeypatch.setattr(sweeping, "LONGER", 0.0029 / sweeping.REPEATS)
     sweep(fake, CASE, "float64", budget=60.0)
     slots = ["try 0", "try 1", "try 2", "try 3", *["try 2"] * sweeping.REPEATS]
     assert sorted(asked) == sorted(slots)
@@ -173,7 +176,7 @@ def test_a_race_is_in_turns_and_goes_on_without_those_that_drop_out(fake, start)
     sides = [Contestant("fake", ("x",), good, slot) for slot in "abc"] + [Contestant("dying", ("x",), dying, "d")]
     race(sides, rounds=4, seconds=0.0)
     fast, slow, wrong, died = sides
-    assert all(2.0 < b / a < 8.0 for a, b in zip(fast.ns, slow.ns, strict=True))
+    assert 2.0 < statistics.median(slow.ns) / statistics.median(fast.ns) < 8.0
     assert all(map(math.isnan, wrong.ns))
     assert "off by 1" in wrong.note
     assert [math.isnan(one) for one in died.ns] == [False, True, True, True]
