@@ -1,5 +1,8 @@
 # Every task of the project, from nothing but Python >= 3.11 and make. `make` alone lists them.
 #
+# The committed report is drawn from one store by `make peers`, `make article` and `make race`, in this order. Each of the
+# last two goes on where it stopped, cell by cell, and wants the machine to itself.
+#
 # Every target that needs the tools depends on STAMP: the virtual environment, made and filled once, refilled
 # when pyproject.toml or its Python changes, or when the folder was moved (the stamp's name holds the path).
 
@@ -19,7 +22,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help report article peers test bench lint format types contract install clean distclean
+.PHONY: help report article peers race test bench lint format types contract install clean distclean
 
 help:  ## list the targets
 	@echo "logpx: make TARGET  (PYTHON=python3.12 chooses the Python, VENV=folder the environment)"
@@ -58,9 +61,14 @@ article: $(STAMP)  ## run the article suite and draw the committed report anew, 
 	@"$(LOGPX)" run article --store $(RESULTS)/article.sqlite
 	@"$(LOGPX)" report --store $(RESULTS)/article.sqlite --out reports
 
-peers: $(STAMP)  ## make .venv-peers with the libraries that logpx is timed against; then: logpx run peers
+peers: $(STAMP)  ## make .venv-peers with the libraries that logpx is timed against; then: make race, or logpx run peers
 	@"$(MAKE)" --no-print-directory install VENV=$(PEERS_VENV) EXTRAS=peers PYTHON="$(abspath $(BIN))"
 	@echo "The peers are in $(PEERS_VENV). Race them: $(LOGPX) run peers"
+
+race: $(STAMP)  ## run the race beside other libraries into the article's store and draw the committed report anew
+	@mkdir -p $(RESULTS)
+	@"$(LOGPX)" run peers --store $(RESULTS)/article.sqlite
+	@"$(LOGPX)" report --store $(RESULTS)/article.sqlite --out reports
 
 test: $(STAMP)  ## run the tests and one untimed pass of every benchmark case
 	@"$(BIN)" -m pytest

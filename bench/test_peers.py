@@ -57,7 +57,7 @@ def test_peer(benchmark, workers, case, peer):
         pytest.skip("races are run when they are timed: pytest --benchmark-only")
     remote, slot = prepared(workers, peer, case)
     ours, our_slot = prepared(workers, OURS.name, case)
-    sides = [Contestant(OURS.name, "best", ours, our_slot), Contestant(peer, "best", remote, slot)]
+    sides = [Contestant(OURS.name, ("best",), ours, our_slot), Contestant(peer, ("best",), remote, slot)]
     race(sides, rounds=5, seconds=0.005)
     assert not any(one.note for one in sides), [one.note for one in sides]
     seeds = itertools.count(1)
@@ -78,7 +78,7 @@ def test_peer(benchmark, workers, case, peer):
 # -- the guard -------------------------------------------------------------------------------------------------
 
 #: The least ratio of plain Numba's time to ours.
-GUARD = {"normals": 8.0, "exp": 3.0, "logsumexp_cache": 1.7, "chain_ppca_2_8": 2.5}
+GUARD = {"normals": 10.0, "exp": 3.0, "logsumexp_cache": 1.7, "chain_ppca_2_8": 2.5}
 
 
 def ratio_of(theirs, ours, rounds=9):

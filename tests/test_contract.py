@@ -57,6 +57,7 @@ LAYERS = {
         ("suite", "resume"),
         ("runner", "summary", "races", "long_runs", "merging", "doctor"),
         ("floors",),
+        ("targets",),
         ("figures",),
         ("page",),
         ("cli",),
@@ -71,6 +72,7 @@ FORBIDDEN = {
     "logpx_bench.races": {"logpx", "numba", "matplotlib"},
     "logpx_bench.long_runs": {"logpx", "numba", "matplotlib"},
     "logpx_bench.floors": {"logpx", "numba", "matplotlib"},
+    "logpx_bench.targets": {"logpx", "numba", "matplotlib"},
     "logpx_bench.figures": {"logpx", "numba", "sqlite3"},
     "logpx_bench.page": {"logpx", "numba", "sqlite3"},
 }

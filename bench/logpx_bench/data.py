@@ -107,6 +107,11 @@ _LATENT = {
     "n_observed": Option(int, 1, 4096, 'observed dimensions, for data = "sample" (default 8)'),
     "seed": Option(int, 0, 2**31, "of the simulated weights and data, or of the rotation after a fit", default=0),
 }
+_MIXTURE = {
+    "n_latents": Option(int, 1, 64, "dimensions of z", default=3),
+    "n_components": Option(int, 1, 64, "Gaussians in the mixture", default=4),
+    "seed": Option(int, 0, 2**31, "of the means, variances and data", default=0),
+}
 _SEED = {"seed": Option(int, 0, 2**31, "of the example's parameters and data", default=0)}
 
 
@@ -137,6 +142,11 @@ def _make_factor_analysis(options: Mapping[str, Any], data: str) -> tuple[Any, N
     return model, model.sample(16, options["seed"])
 
 
+def _make_mixture_target(options: Mapping[str, Any], data: str) -> tuple[Any, NDArray[np.float64]]:
+    sizes = {name: options[name] for name in ("n_latents", "n_components")}
+    return library.GaussianMixtureTarget.example(options["seed"], **sizes)
+
+
 def _example(kind: Any) -> Callable[[Mapping[str, Any], str], tuple[Any, NDArray[np.float64]]]:
     return lambda options, data: kind.example(options["seed"])
 
@@ -162,6 +172,9 @@ MODELS = {
             _SEED,
             ("sample",),
             _example(library.GaussianMixture),
+        ),
+        ModelEntry(
+            "mixture_target", library.GaussianMixtureTarget.summary, _MIXTURE, ("sample",), _make_mixture_target
         ),
     )
 }

@@ -1,9 +1,9 @@
 """From the store to the table of races: every library beside logpx, case by case.
 
-A cell of kind "peers" holds the nanoseconds an element of every round, for logpx and for each library's two ways, its
-best variant and the way its user would first write it. Here they become ratios, theirs over ours of the same round,
-with the median, its quartiles and a bootstrap interval (`moments.ratio`). A case run more than once counts as it was
-last.
+A cell of kind "peers" holds the nanoseconds an element of every round, for logpx and for each library's three ways: its
+best variant, the best of those made of its own functions alone, and the way its user would first write it. Here they
+become ratios, theirs over ours of the same round, with the median, its quartiles and a bootstrap interval
+(`moments.ratio`). A case run more than once counts as it was last.
 """
 
 import math
@@ -16,14 +16,14 @@ from logpx_bench.store import Store
 
 Row = dict[str, Any]
 
-OURS, ROLES = "logpx", ("best", "as written")
+OURS, ROLES = "logpx", ("best", "library", "as written")
 
 
 def peers(store: Store, suite: str | None = None) -> list[Row]:
     """One row a case, precision, number of threads, library and role; libraries without a time have a reason.
 
-    Columns: `suite`, `experiment`, `case`, `dtype`, `threads`, `peer`, `versions` (dict), `role` ("best", "as
-    written"), `variant` (in words), `ns` (an element; median over rounds), `ns_ours`, `ratio` (median) with
+    Columns: `suite`, `experiment`, `case`, `dtype`, `threads`, `peer`, `versions` (dict), `role` ("best", "library",
+    "as written"), `variant` (in words), `ns` (an element; median over rounds), `ns_ours`, `ratio` (median) with
     `ratio_lower`, `ratio_upper` (quartiles) and `ratio_low`, `ratio_high` (95 %), `n_rounds`, `n_tried` (variants that
     the search gave a time), `compile_seconds` (of the variant; compilation and its first run), `note` (why there is no
     time, else ""). logpx itself has the role "best" and the ratio 1. nan where there is no time.
@@ -52,7 +52,7 @@ def _told(told: Row, role: str) -> Row:
     counts = told["compile_seconds"].get(role)
     return {
         "versions": told["versions"],
-        "variant": told[role.replace(" ", "_")],
+        "variant": told["variant"][role],
         "n_tried": sum(one["ns"] is not None for one in told["tried"]),
         "compile_seconds": math.nan if counts is None else counts,
         "note": told["absent"] or told["note"].get(role) or "",

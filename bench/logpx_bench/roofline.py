@@ -5,7 +5,7 @@
     fma_float32    the same in single precision
     triad_*        a ← b + s·c (McCalpin's STREAM), arrays together of a stated size: GB/s, 24 bytes an element as
                    STREAM counts them (what a write reads first is left out); `triad_memory_2` on two threads, half an
-                   array each
+                   array each. How arrays lie decides a fifth of the first cache's rate: see `apart`
     rate_*         instructions per nanosecond by unit and width (`logpx_bench.assembly`), where they can be measured
 
 S. Williams, A. Waterman, D. Patterson (2009), doi:10.1145/1498765.1498785, for the use of such roofs. Each is the best
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from numba import types
+from numpy.typing import NDArray
 
 from logpx import _jit
 from logpx_bench import assembly, machine
@@ -30,6 +31,8 @@ from logpx_bench import assembly, machine
 SIZES = {"l1": 3 << 13, "l2": 3 << 17, "l3": 3 << 21, "memory": 3 << 26}
 #: Registers in flight and steps between memory accesses of the loops at the peak.
 STREAMS, STEPS = 8, 8
+#: Bytes of a page and of a cache line.
+PAGE, LINE = 4096, 64
 _WIDTH = 256  # numbers of each stream: all of them in L1
 
 
@@ -101,12 +104,27 @@ def _arithmetic(repeats: int) -> dict[str, float]:
     return found | {"clock": 1e-9 * 2 * steps / best["clock"]}
 
 
+def apart(n: int) -> list[NDArray[np.float64]]:
+    """Three arrays of n ones for a triad: each begins at a cache line, at another third of a page.
+
+    A vector of 64 bytes that begins elsewhere straddles two lines (233 GB/s of L1 in place of 297 on one machine), and
+    some cores hold back a load whose address ends in the same 12 bits as that of a store before it.
+    """
+    step = -(-8 * n // PAGE) * PAGE + PAGE // 3 // LINE * LINE
+    room = np.empty(3 * step + PAGE, np.uint8)
+    starts = [-room.ctypes.data % PAGE + i * step for i in range(3)]
+    arrays = [room[start : start + 8 * n].view(np.float64) for start in starts]
+    for one in arrays:
+        one[:] = 1.0
+    return arrays
+
+
 def _bandwidth(repeats: int) -> dict[str, float]:
     calls: dict[str, Callable[[], Any]] = {}
     moved: dict[str, float] = {}
     with ThreadPoolExecutor(2) as pool:
         for level, size in SIZES.items():
-            a, b, c = (np.ones(size // 24) for _ in range(3))
+            a, b, c = apart(size // 24)
             loops = max(1, (3 << 24) // size)  # enough that what an earlier call left in the cache does not count
             moved[f"triad_{level}"] = 24.0 * a.size * loops
             calls[f"triad_{level}"] = lambda a=a, b=b, c=c, n=loops: _compiled_triad(a, b, c, 0.5, n)  # type: ignore[misc]

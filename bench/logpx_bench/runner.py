@@ -81,6 +81,8 @@ def default_ns(n_latents: int) -> float:
 def predict(cell: Cell, store: Store | None, threads: int) -> tuple[float, bool]:
     """Seconds that the cell will take, and whether they rest on a measurement in the store."""
     kind = KINDS[cell.kind]
+    if kind.duration is not None:
+        return kind.duration(cell), False
     if kind.evaluations(cell) == 0:
         return kind.overhead, False
     subject = data.build(cell.model, _own(cell), cell.data)

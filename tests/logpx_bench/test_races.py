@@ -30,7 +30,8 @@ def one(table, peer, role="best"):
 
 def write(store, values, created="2026-01-01T00:00:00Z", note=""):
     """A race of logpx and numpy with these times; its key is of its own."""
-    told = {"summary": "", "versions": {}, "absent": None, "best": "soa", "as_written": "aos", "tried": []}
+    told = {"summary": "", "versions": {}, "absent": None, "tried": []}
+    told["variant"] = {"best": "soa", "library": "soa", "as written": "aos"}
     told |= {"compile_seconds": {"best": 1.5}, "note": {"best": note}}
     cell = {"key": created, "experiment": "peers", "kind": "peers", "model": "exp", "dtype": "float64", "threads": 1}
     cell |= {"created_utc": created, "suite": "s", "estimator_options": {"peers": {"logpx": told, "numpy": told}}}
@@ -75,20 +76,21 @@ def test_the_interval_of_a_ratio_covers_the_median_as_often_as_it_says():
 
 
 def test_words_follow_the_numbers(store):
-    made.add_race(store, "chain_ppca_2_8", "float64", 2, {"jax": (1.4, 5.0), "torch": (1.9, 9.0)})
+    made.add_race(store, "chain_ppca_2_8", "float64", 2, {"jax": (1.4, 2.0, 5.0), "torch": (1.9, 1.9, 9.0)})
     caption = figure.caption(FIGURES["peers"].data(store))
-    assert "PPCA, 2 → 8, float64, 2 threads: JAX 1.4" in caption
+    assert "PPCA, 2 → 8, float64, 2 threads: JAX 1.4 (PyTorch 1.9)" in caption
     assert "None is faster than logpx" in caption
-    made.add_race(store, "exp", "float64", 2, {"jax": (0.5, 5.0)}, absent={"scipy": "scipy is not installed"})
+    made.add_race(store, "exp", "float64", 2, {"jax": (0.5, 0.7, 5.0)}, absent={"scipy": "scipy is not installed"})
     caption = figure.caption(FIGURES["peers"].data(store))
     assert "Faster than logpx: JAX in exp (functions, 2 threads, float64; 0.5" in caption
     assert "Absent: SciPy (scipy is not installed)." in caption
 
 
 def test_marks_stand_at_the_ratios_and_the_ways_of_a_library_differ_by_their_fill(store):
-    made.add_race(store, "exp", "float64", 2, {"jax": (0.5, 5.0)})
+    made.add_race(store, "exp", "float64", 2, {"jax": (0.5, 0.7, 5.0)})
     table = FIGURES["peers"].data(store)
     (axes,) = [each for each in figure.draw(table).axes if each.get_title("left")]
     marks = [line for line in axes.lines if line.get_marker() == "D"]
+    looks = [(line.get_fillstyle(), line.get_markerfacecolor() == "white") for line in marks]
     assert [line.get_xdata()[0] for line in marks] == [row["ratio"] for row in table if row["peer"] == "jax"]
-    assert [line.get_markerfacecolor() == "white" for line in marks] == [False, True]
+    assert looks == [("full", False), ("left", False), ("full", True)]

@@ -28,6 +28,18 @@ def test_the_peak_is_multiply_adds_on_the_widest_registers(dtype):
     assert total["flops"] > 0.5 * (total["load_bytes"] + total["store_bytes"])
 
 
+@pytest.mark.parametrize("n", [1024, 1000, 1 << 18])
+def test_arrays_of_a_triad_begin_at_lines_and_at_places_of_their_own_in_a_page(n):
+    arrays = roofline.apart(n)
+    starts = [one.ctypes.data for one in arrays]
+    assert all(start % roofline.LINE == 0 for start in starts)
+    places = sorted(start % roofline.PAGE for start in starts)
+    gaps = np.diff([*places, places[0] + roofline.PAGE])
+    assert gaps.min() >= roofline.PAGE // 4
+    assert all(one.size == n and np.all(one == 1.0) for one in arrays)
+    assert not any(np.shares_memory(one, other) for i, one in enumerate(arrays) for other in arrays[:i])
+
+
 def test_limits_are_in_proportion():
     found = roofline.measure(repeats=5)
     assert 1.4 < found["fma_float32"] / found["fma_float64"] < 2.8

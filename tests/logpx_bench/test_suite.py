@@ -62,7 +62,7 @@ def test_estimators_take_turns(write):
 def test_suites_that_come_along_are_good(name):
     suite = suites.load(suites.find(name))
     names = {"error_against_k", "dimension", "proposal_quality", "scaling", "digits", "ranking", "stages", "limits"}
-    races = {"peers", "peers_one_core", "peers_kernels", "peers_reductions"}
+    races = {"peers", "peers_one_core", "peers_kernels", "peers_reductions", "peers_memory", "itself"}
     assert {one.name for one in suite.experiments} == (races if name == "peers" else names)
     assert suite.title
     assert all(cell.n_replicates >= 32 for cell in runner.expand(suite) if cell.kind in ("ladder", "ranking"))

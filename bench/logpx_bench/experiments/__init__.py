@@ -5,6 +5,7 @@ ladder    one run of an estimator with replicates: its error at every dyadic k, 
 large_k   one long stream: errors of L_k at every level, the estimate as the stream grows, time and memory
 scaling   run time and memory against n_samples and threads, each point in a fresh process (`fresh`)
 ranking   how often two models are ranked wrongly, against k
+itself    logpx against itself: precisions and threads in turns, and what a new process waits for
 peers     logpx beside other libraries: each one's best variant and the way it is first written, in rounds
 stages    time of every stage of the compiled loop, and the instructions it executes (`stage_loops`, `stage_times`)
 limits    what the machine can do: clock, peak arithmetic, bandwidths, rates of instructions
@@ -15,6 +16,7 @@ gallery   images, reconstructions, samples, and exact log p(x) of the held-out i
 
 from logpx_bench.experiments.base import Cell, Kind, Record, Resources
 from logpx_bench.experiments.gallery import GALLERY
+from logpx_bench.experiments.itself import ITSELF
 from logpx_bench.experiments.ladder import LADDER
 from logpx_bench.experiments.large_k import LARGE_K
 from logpx_bench.experiments.limits import LIMITS
@@ -24,6 +26,8 @@ from logpx_bench.experiments.scaling import SCALING
 from logpx_bench.experiments.stages import STAGES
 
 #: Kinds a suite may name.
-KINDS = {kind.name: kind for kind in (LADDER, LARGE_K, SCALING, RANKING, PEERS, GALLERY, STAGES, LIMITS)}
+KINDS = {
+    kind.name: kind for kind in (LADDER, LARGE_K, SCALING, RANKING, PEERS, ITSELF, GALLERY, STAGES, LIMITS)
+}
 
 __all__ = ["KINDS", "Cell", "Kind", "Record", "Resources"]

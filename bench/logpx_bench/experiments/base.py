@@ -150,6 +150,8 @@ class Kind:
     resumes : "never", "asked" or "always"
         Whether a cell keeps its finished chunks in `Resources.checkpoint` and goes on from there: where a run asks for
         it and the cell is long, or always.
+    duration : (cell) -> float, or None
+        All the seconds of a cell, for predictions, where it is not evaluations that take them.
     expand : (suite name, experiment) -> list of Cell
         Its cells, in the order they run.
     run : (cell, resources) -> Record
@@ -175,6 +177,7 @@ class Kind:
     timed: bool = False
     overhead: float = 0.0
     resumes: Literal["never", "asked", "always"] = "never"
+    duration: Callable[[Cell], float] | None = None
 
 
 def power(n: int) -> str:

@@ -1,20 +1,21 @@
 """logpx beside its peers: every case at every precision and number of threads, one race a cell (`logpx_bench.peers`).
 
-For every peer a sweep finds its best variant; then ours, every peer's best and every peer as first written take turns,
-round by round. A peer that is not there, that does not do the case, that died, or whose answers were off is on record
-with the reason; the race goes on without it. logpx enters once, by its public names.
+For every peer a sweep finds its best variant, and the best of those made of its library's functions alone (the rest:
+`peers.base.BY_HAND`); then ours, every peer's bests and every peer as first written take turns, round by round. A
+variant in two roles runs once. A peer that is not there, that does not do the case, that died, or whose answers were
+off is on record with the reason; the race goes on without it. logpx enters once, by its public names.
 
 Stored: `model` is the case; `n_samples` the elements of one run of ours, `seconds` its median time, `n_replicates` the
-rounds, `log_marginal` and `exact` the answer of a chain of ours and what is right. `values` holds, one number a round,
-nanoseconds an element: "ns/logpx/best", "ns/PEER/best", "ns/PEER/as written" (nan from where it was out). What is not a
-number is in `estimator_options`, under "peers" for each of them by name:
+rounds, `log_marginal` and `exact` the answer of a chain of ours and what is right. `values` holds, a number a round,
+ns an element: "ns/logpx/best", "ns/PEER/best", "ns/PEER/library", "ns/PEER/as written" (nan from where it was out;
+the same numbers where two roles are one variant). What is not a number is in `estimator_options`, under "peers" for
+each of them by name:
 
     summary, versions        what it is
     absent                   why it is not there, else null
-    best, as_written         the variants in words, null where it has none that is right
-    compile_seconds          of those two, {"best": …, "as written": …}
-    note                     why one of those two does not count, {"best": …, "as written": …}; "" where it does
-    tried                    every variant of the sweep: words, as_written, ns, prepare_seconds, note
+    variant                  in words, by role: {"best": …, "library": …, "as written": …}; null where none is right
+    compile_seconds, note    by role too: of its preparation; why it does not count, "" where it does
+    tried                    every variant of the sweep: words, library, as_written, ns, prepare_seconds, note
 """
 
 import functools
@@ -32,7 +33,7 @@ from logpx_bench.peers.base import DTYPES
 from logpx_bench.peers.cases import CASES
 from logpx_bench.peers.pool import PeerError, Pool, installed, pool
 from logpx_bench.peers.race import Contestant, race
-from logpx_bench.peers.sweep import Swept, sweep
+from logpx_bench.peers.sweep import ROLES, Swept, sweep
 
 if TYPE_CHECKING:
     from logpx_bench.suite import Experiment
@@ -44,6 +45,10 @@ SETTINGS: dict[str, Option | Names] = {
     "rounds": Option(int, 3, 1000, "rounds of the race", default=9),
     "sweep_seconds": Option(float, 0, 3600, "seconds after which a peer's sweep starts no further variant", default=8),
 }
+#: Seconds, for predictions: to start all peers; of a peer beyond its sweep (its data, the variant that the sweep's end
+#: falls in, the finals); of a peer in a round (up to three turns, and as many calls to warm up), of a chain and of
+#: another case; and of an element in calls that are longer than a turn.
+START, BEYOND, CHAIN, ROUND, ELEMENT = 1.0, 1.5, 0.25, 0.12, 1e-8
 
 
 def expand(suite: str, experiment: "Experiment") -> list[Cell]:
@@ -82,14 +87,15 @@ def run(cell: Cell, resources: Resources) -> Record:
     contestants: list[Contestant] = []
     for name in names:
         told[name], swept = prepare(workers, name, cell, threads)
-        roles = ("best",) if name == OURS.name else ("best", "as written")
+        roles = [role for role in ROLES if role in swept.slots and (name != OURS.name or role == ROLES[0])]
         contestants += [
-            Contestant(name, role, workers[name], swept.slots[role]) for role in roles if role in swept.slots
+            Contestant(name, tuple(role for role in roles if swept.slots[role] == slot), workers[name], slot)
+            for slot in dict.fromkeys(swept.slots[role] for role in roles)
         ]
     race(contestants, cell.n_replicates, seed=cell.seed)
     answer = _answer(contestants, CASES[case].kind == "chain", cell.seed)
     for one in contestants:
-        told[one.name]["note"][one.role] = one.note
+        told[one.name]["note"] |= dict.fromkeys(one.roles, one.note)
         if one.remote.alive:
             one.remote.ask("drop", slot=one.slot)
     return _record(cell, told, contestants, threads, answer)
@@ -110,13 +116,11 @@ def prepare(workers: Pool, name: str, cell: Cell, threads: int) -> tuple[dict[st
                 said["absent"] = None if swept.tried else "it does not do this case"
         except PeerError as error:
             said["absent"] = str(error)
-    found = {"best": swept.best, "as written": swept.as_written}
-    counts = {role: one if role in swept.slots else None for role, one in found.items()}
+    counts = {role: swept.roles[role] if role in swept.slots else None for role in ROLES}
     said |= {
-        "best": counts["best"] and counts["best"].variant.words(),
-        "as_written": counts["as written"] and counts["as written"].variant.words(),
+        "variant": {role: one and one.variant.words() for role, one in counts.items()},
         "compile_seconds": {role: one and one.prepare_seconds for role, one in counts.items()},
-        "note": {role: (one.note if one is not None else swept.note) for role, one in found.items()},
+        "note": {role: swept.note(role) for role in ROLES},
         "tried": [one.to_dict() for one in swept.tried],
     }
     return said, swept
@@ -149,7 +153,23 @@ def _record(
     if "value" in answer:
         case = CASES[cell.model]
         columns |= {"log_marginal": answer["value"], "exact": float(case.data["exact"][case.row(cell.seed)])}
-    return Record(columns=columns, values={f"ns/{one.name}/{one.role}": one.ns for one in contestants})
+    return Record(
+        columns=columns, values={f"ns/{one.name}/{role}": one.ns for one in contestants for role in one.roles}
+    )
+
+
+def duration(cell: Cell) -> float:
+    """Seconds that a race takes, about: of every peer that is there and does the case, its sweep and its turns."""
+    case, seconds = CASES[cell.model], START
+    turns = (CHAIN if case.kind == "chain" else ROUND) + ELEMENT * case.n
+    for name in (OURS.name, *cell.settings["peers"]):
+        peer = REGISTRY[name]
+        there = len(installed(name)) == len(peer.packages) and peer.most_threads in (None, cell.threads)
+        n_variants = len(peer.variants(case, cell.dtype)) if there else 0
+        if n_variants:
+            sweep_seconds = cell.settings["sweep_seconds"] if n_variants > 3 else 4 * turns
+            seconds += BEYOND + turns * cell.n_replicates + sweep_seconds
+    return seconds
 
 
 def facts(cell: Cell) -> dict[str, Any]:
@@ -177,5 +197,5 @@ PEERS = Kind(
     settings=SETTINGS,
     facts=facts,
     timed=True,
-    overhead=30.0,
+    duration=duration,
 )

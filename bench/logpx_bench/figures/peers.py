@@ -2,13 +2,15 @@
 
 A task is a line of each panel, a library a mark on it, at the median over rounds of its time over ours in the same
 round; a bar spans the quartiles of these ratios. Filled marks are each library's best variant, found by a search over
-layouts, generators, normals, chunk sizes and compilation; hollow ones the way its user would first write it. Left of
-the line at 1 a library is faster than logpx.
+layouts, generators, normals, chunk sizes and compilation; half-filled ones the best of its own functions alone, without
+parts written by hand; hollow ones the way its user would first write it. What is two of these is marked as the first.
+Left of the line at 1 a library is faster than logpx.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -26,7 +28,7 @@ COLUMNS = (
     *("case", "dtype", "threads", "peer", "versions", "role", "variant", "ns", "ns_ours", "ratio", "ratio_lower"),
     *("ratio_upper", "ratio_low", "ratio_high", "n_rounds", "n_tried", "compile_seconds", "note"),
 )
-BEST, WRITTEN = "best", "as written"
+BEST, LIBRARY, WRITTEN = "best", "library", "as written"
 LOOKS_OF_PEERS: Mapping[str, tuple[str, str]] = {  # colour and marker
     "numpy": (BLUE, "o"),
     "scipy": (SKY, "s"),
@@ -186,12 +188,20 @@ def _panel(axes: Axes, rows: s.Table, cases: list[str], peers: list[str]) -> Non
     for place in range(1, len(cases)):
         axes.axhline(place - 0.5, color="#e6e6e6", linewidth=0.7)
     lane = 1 / (len(peers) + 1.5)
+    drawn: set[tuple[str, str, str]] = set()  # a variant in two roles is one mark, that of the first
     for row in rows:
+        if (one := (row["case"], row["peer"], row["variant"])) in drawn:
+            continue
+        drawn.add(one)
         y = cases.index(row["case"]) + lane * (peers.index(row["peer"]) - (len(peers) - 1) / 2)
         color, marker = LOOKS_OF_PEERS[row["peer"]]
-        face = color if row["role"] == BEST else "white"
+        look: dict[str, Any] = {
+            "markerfacecolor": "white" if row["role"] == WRITTEN else color,
+            "markerfacecoloralt": "white",
+        }
+        fill = "left" if row["role"] == LIBRARY else "full"
         axes.plot([row["ratio_lower"], row["ratio_upper"]], [y, y], color=color, linewidth=1.0, solid_capstyle="butt")
-        axes.plot(row["ratio"], y, marker=marker, markersize=4.2, color=color, markerfacecolor=face, linestyle="none")
+        axes.plot(row["ratio"], y, marker=marker, markersize=5, color=color, fillstyle=fill, linestyle="none", **look)
 
 
 def _key(figure: Figure, peers: list[str], y: float) -> None:
@@ -207,7 +217,7 @@ def _key(figure: Figure, peers: list[str], y: float) -> None:
         x += letters * min(0.98 / sum(room), 0.016)
     figure.text(
         *(0.985, y - 0.2 / figure.get_figheight()),
-        "filled: best variant; hollow: as first written; bar: quartiles",
+        "filled: best variant; half: best of library functions alone; hollow: as first written; bar: quartiles",
         fontsize=9,
         va="center",
         ha="right",
@@ -216,16 +226,19 @@ def _key(figure: Figure, peers: list[str], y: float) -> None:
 
 
 def caption(table: s.Table) -> str:
-    """The fastest other library in each whole chain, who is ahead of logpx anywhere, and who is absent."""
+    """The fastest other library in each whole chain, with and without parts by hand, who is ahead, who is absent."""
     rows = timed(table)
     if not rows:
         return f"No other library was timed. {absent(table)}"
     chains: dict[str, s.Table] = {}
     for row in rows:
-        if row["case"].startswith("chain") and row["role"] == BEST:
+        if row["case"].startswith("chain"):
             chains.setdefault(f"{case(row)}, {row['dtype']}, {threads_words(int(row['threads']))}", []).append(row)
     parts = [f"{where}: {_fastest(own)}" for where, own in chains.items()]
-    text = f"The fastest other library in a whole chain, as a multiple of our time: {'; '.join(parts)}. "
+    text = (
+        "The fastest other library in a whole chain, as a multiple of our time (in brackets the fastest by its own "
+        f"functions alone, without parts written by hand): {'; '.join(parts)}. "
+    )
     return (
         f"{text if parts else ''}{_ahead(rows)}{absent(table)}{_rounds(rows)}; bars: quartiles. A time counts only "
         "where the answer was right."
@@ -233,8 +246,12 @@ def caption(table: s.Table) -> str:
 
 
 def _fastest(rows: s.Table) -> str:
-    best = min(rows, key=lambda row: float(row["ratio"]))
-    return f"{name(best['peer'])} {words.number(best['ratio'], 2)}"
+    found = []
+    for role in (BEST, LIBRARY):
+        own = [row for row in rows if row["role"] == role]
+        best = min(own, key=lambda row: float(row["ratio"]), default=None)
+        found.append(f"{name(best['peer'])} {words.number(best['ratio'], 2)}" if best else "none")
+    return f"{found[0]} ({found[1]})"
 
 
 def _ahead(rows: s.Table) -> str:

@@ -23,6 +23,7 @@ TITLES: Mapping[str, str] = {
     "factor_analysis": "factor analysis",
     "conjugate_normal": "conjugate normal",
     "gaussian_mixture": "Gaussian mixture",
+    "mixture_target": "mixture target",
 }
 ORDER = ("uniform", "prior", "importance")
 

@@ -62,6 +62,7 @@ def _make(store: Store, folder: Path) -> None:
             save(module.draw(table), folder / "figures", name)
             summary.write_csv(table, folder / "data" / f"{name}.csv")
     summary.write_csv(facts.errors, folder / "data" / "results.csv")
+    summary.write_csv(facts.targets, folder / "data" / "targets.csv")
     blocks, own = story.blocks(facts), story.where_time_goes(facts)
     for page, text in zip(PAGES, (markdown.render(blocks), markdown.render(own), html.render(blocks)), strict=True):
         (folder / page).write_text(text, encoding="utf-8", newline="\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from logpx_bench import summary
+from logpx_bench import summary, targets
 from logpx_bench.figures import FIGURES
 from logpx_bench.figures import series as s
 from logpx_bench.store import Store
@@ -25,6 +25,8 @@ class Facts:
         Error at every k of the main experiment, all models and images.
     cells : table
         Its cells: diagnostics and cost of each estimator.
+    targets : table
+        What was to be reached, beside what was (`logpx_bench.targets`).
     provenance : table
         Machines and versions behind all figures, oldest first.
     experiments : tuple of str
@@ -36,6 +38,7 @@ class Facts:
     tables: Mapping[str, s.Table]
     errors: s.Table
     cells: s.Table
+    targets: s.Table
     provenance: s.Table
     experiments: tuple[str, ...]
     suites: tuple[str, ...]
@@ -49,6 +52,7 @@ class Facts:
             tables={name: module.data(store) for name, module in FIGURES.items()},
             errors=summary.errors_by_k(store, MAIN),
             cells=summary.cells(store, MAIN),
+            targets=targets.table(store),
             provenance=summary.provenance(store, names),
             experiments=tuple(store.experiments()),
             suites=tuple(sorted(suites)),

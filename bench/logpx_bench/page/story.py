@@ -341,7 +341,8 @@ def beside(facts: Facts) -> list[Block]:
         Paragraph(
             "How much of a time is the machine's and how much the program's shows only beside others. Each library "
             "does the same work here, on the same cores, at the same precision: as its users would first write it, "
-            "and in the best of the ways that a search found, over arrays of structures and structures of arrays, its "
+            "and in the best of the ways that a search found, with its own functions alone and with parts written by "
+            "hand, over arrays of structures and structures of arrays, its "
             "generators and ways to normal numbers, eager and compiled code, the algebra, and chunk sizes. For the "
             "chains, logpx goes through its public `estimate` with the full ladder; the others return one number, "
             "$\\log \\hat p(x)$. All take turns, in an order that changes from round to round, and a time is held "
@@ -349,6 +350,9 @@ def beside(facts: Facts) -> list[Block]:
         ),
         figure(facts, "peers"),
         *results.peers(facts),
+        Paragraph(
+            f"What was to be reached of this, and what was: at the end of [where a sample's time goes]({where.NAME})."
+        ),
     ]
 
 

@@ -1,7 +1,7 @@
 """The page `where-time-goes.md`, and the section of the report that leads to it.
 
-The machine's limits, every stage with its floor and its instructions, the figure, and what was tried. Tables and
-captions are computed from the store; what was tried comes from `tuning`.
+The machine's limits, every stage with its floor and its instructions, the figure, the targets, and what was tried.
+Tables and captions are computed from the store; what was tried comes from `tuning`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from logpx_bench import floors
 from logpx_bench.figures import series as s
 from logpx_bench.figures import stages, words
-from logpx_bench.page import tuning
+from logpx_bench.page import targets, tuning
 from logpx_bench.page.blocks import Block, Grid, Heading, Paragraph
 from logpx_bench.page.facts import Facts
 
@@ -58,6 +58,7 @@ def blocks(facts: Facts, figure: Block) -> list[Block]:
     story: list[Block] = [Heading(1, "Where a sample's time goes"), Paragraph(_opening(table))]
     story += [Heading(2, "What the machine can do"), *_limits(stages.limits(table))]
     story += [Heading(2, "Stage by stage"), figure, *_stages(table)]
+    story += [Heading(2, "What was to be reached"), *targets.blocks(facts)]
     return [*story, Heading(2, "What was tried"), *_tried()]
 
 

@@ -1,7 +1,8 @@
 """What a peer is: another way to do what logpx does, at its best and as a user would first write it.
 
 A `Case` says what is computed, on which numbers, and what the right answer is. A `Variant` is one way in which a peer
-does it: layout, normal generator, eager or compiled, chunk size. A `Peer` lists its variants of a case and builds one
+does it: layout, normal generator, eager or compiled, chunk size; by the library's own functions alone, or with parts
+written by hand (`BY_HAND`). A `Peer` lists its variants of a case and builds one
 of them; what it builds is a `Run`, whose call is all that is timed.
 
 A peer's module imports its library inside its functions: a peer that is not installed can still be listed, as absent
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 #: Precisions of a case.
 DTYPES = ("float64", "float32")
 
+#: What a variant may hold that is not the library's but ours, by option and value. Every other option (layout,
+#: generator, eager or compiled, width of vectors, threads, chunk) says how the library's functions are called. So does
+#: Box–Muller from its uniforms, logarithm, sine and cosine; a mixture's squares, multiplied out for the sake of its
+#: matrix product; and its maximum, exp and sum chunk by chunk. A loop in plain Numba is that library's own way, but
+#: `reduced` is ours there too.
+BY_HAND: Mapping[str, tuple[str, ...]] = {
+    "form": ("reduced",),  # a QR decomposition beforehand: d² products a sample in place of p d
+    "normals": ("box-muller, words", "box-muller, own sine"),  # uniforms from raw bits, sine by a polynomial
+    "products": ("unrolled",),  # a matrix product written out, number by number
+    "sum": ("lanes",),  # a running log-sum-exp of a thousand sums abreast
+    "target": ("avx2", "native"),  # a C program of intrinsics: there is no library
+}
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -31,6 +45,8 @@ class Variant:
     >>> one = Variant.of(layout="soa", chunk=2**14)
     >>> one["layout"], one.get("mode", "eager"), one.words()
     ('soa', 'eager', 'chunk 2^14, soa')
+    >>> one.library, Variant.of(form="reduced").library
+    (True, False)
     """
 
     options: tuple[tuple[str, Any], ...]
@@ -49,6 +65,11 @@ class Variant:
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         return {"options": dict(self.options), "as_written": self.as_written}
+
+    @property
+    def library(self) -> bool:
+        """Whether it is made of the library's functions alone: no option of it is in `BY_HAND`."""
+        return not any(value in BY_HAND.get(name, ()) for name, value in self.options)
 
     def __getitem__(self, name: str) -> Any:
         return dict(self.options)[name]

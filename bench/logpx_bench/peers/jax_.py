@@ -4,7 +4,8 @@ As a user would first write it: the whole run as one array, a row a sample, `jax
 At its best: structures of arrays in chunks that stay in cache, `lax.scan` over chunks inside one compiled program, and
 one such program a thread, because XLA's own threads split single operations and meet after each. The sweep tries both,
 its generators (Threefry, and XLA's own, `rbg` and `unsafe_rbg`), three ways to normals, model matrices reduced or as
-they are, as matrix products or written out, and vectors of 256 or 512 bits.
+they are, as matrix products or written out, chunks summed up by `jax.nn.logsumexp` or in lanes, and vectors of 256 or
+512 bits.
 
 Source: J. Bradbury et al. (2018), JAX: composable transformations of Python+NumPy programs.
 """
@@ -19,6 +20,7 @@ GENERATORS = ("threefry2x32", "rbg", "unsafe_rbg")
 NARROW, WIDE = "256-bit vectors", "512-bit vectors"
 OWN = "box-muller, own sine"
 NORMALS = ("library", "box-muller", OWN)
+SUMS = ("logsumexp", "lanes")
 
 
 def variants(case: Case, dtype: str) -> list[Variant]:
@@ -50,7 +52,9 @@ def _streams(case: Case) -> list[Variant]:
         vectors=(NARROW,),
         chunk=(2**12, 2**13, 2**16, 2**20),
     )
-    return unique([first, *found, Variant.of(**best | {"normals": "library"}, generator="unsafe_rbg"), eager])
+    library = best | {"normals": "library", "generator": GENERATORS[0]}
+    found += starred(library, generator=GENERATORS[1:], chunk=(2**12, 2**16), vectors=(NARROW,), threads=("XLA",))
+    return unique([first, *found, eager])
 
 
 def _exp(case: Case) -> list[Variant]:
@@ -60,9 +64,12 @@ def _exp(case: Case) -> list[Variant]:
 
 
 def _logsumexp(case: Case) -> list[Variant]:
-    first = [Variant.of(mode == "compiled", mode=mode, threads="XLA", sum="library") for mode in ("eager", "compiled")]
-    centre: dict[str, Any] = {"mode": "compiled", "threads": "pool", "sum": "lanes", "chunk": 2**14, "vectors": WIDE}
-    return first + starred(centre, sum=("library",), threads=("XLA",), vectors=(NARROW,), chunk=(2**12, 2**16))
+    modes = ("eager", "compiled") if case.n_pieces > 1 else ("compiled",)  # eager, 512 MB are made anew at every step
+    first = [Variant.of(mode == "compiled", mode=mode, threads="XLA", sum=SUMS[0]) for mode in modes]
+    centre: dict[str, Any] = {"mode": "compiled", "threads": "pool", "vectors": WIDE}
+    whole = starred(centre | {"sum": SUMS[0]}, vectors=(NARROW,))
+    by_chunks = centre | {"sum": SUMS[1], "chunk": 2**14}
+    return first + whole + starred(by_chunks, threads=("XLA",), vectors=(NARROW,), chunk=(2**12, 2**16))
 
 
 def _forms(case: Case) -> list[dict[str, Any]]:
@@ -80,23 +87,36 @@ def _log_joint(case: Case) -> list[Variant]:
     first, eager = (Variant.of(mode == "compiled", mode=mode, threads="XLA", **forms[-1]) for mode in modes)
     centre: dict[str, Any] = {"mode": "compiled", "threads": "pool", "vectors": WIDE} | forms[0]
     found = starred(centre, threads=("XLA",), vectors=(NARROW,))
-    return unique([first, *found, *(Variant.of(**centre | form) for form in forms), eager])
+    narrow = [Variant.of(**centre | form | {"vectors": NARROW}) for form in forms[-2:]]
+    return unique([first, *found, *(Variant.of(**centre | form) for form in forms), *narrow, eager])
 
 
 def _chain(case: Case) -> list[Variant]:
     forms = _forms(case)
-    plain = forms[-1] | {"normals": "library", "generator": GENERATORS[0], "threads": "XLA", "chunk": case.n}
+    plain = forms[-1] | {"normals": "library", "generator": GENERATORS[0], "threads": "XLA"}
+    plain |= {"sum": SUMS[0], "chunk": case.n}
     first, eager = (Variant.of(mode == "compiled", mode=mode, **plain) for mode in ("compiled", "eager"))
     few = case.data["proposal_scale"].size == 2
     steps = (2**14, 2**16, 2**13) if few else (2**12, 2**13, 2**10)
     centre = forms[0] | {"normals": OWN, "generator": GENERATORS[0], "mode": "compiled", "threads": "pool"}
-    centre |= {"chunk": steps[0], "vectors": WIDE}
+    centre |= {"chunk": steps[0], "vectors": WIDE, "sum": SUMS[1]}
     found = starred(centre, chunk=steps, normals=NORMALS, generator=GENERATORS, vectors=(NARROW,), threads=("XLA",))
     crossed = [centre | form for form in forms]
     crossed += [centre | forms[-1] | {"normals": ways} for ways in NORMALS[:2]]
     crossed += [centre | {"normals": "library", "generator": "unsafe_rbg"}]
     crossed += [centre | {"normals": "library", "threads": "XLA", "chunk": 2**16}]
-    return unique([first, *found, *(Variant.of(**options) for options in crossed), eager])
+    found += [Variant.of(**options) for options in crossed]
+    library = centre | {"form": "direct", "products": "matrix", "normals": "box-muller", "sum": SUMS[0]}
+    found += starred(
+        library,
+        normals=("library",),
+        layout=("aos",),
+        chunk=steps,
+        generator=("unsafe_rbg", "rbg"),
+        threads=("XLA",),
+        vectors=(NARROW,),
+    )
+    return unique([first, *found, eager])
 
 
 VARIANTS: dict[str, Callable[[Case], list[Variant]]] = {

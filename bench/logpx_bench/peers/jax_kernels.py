@@ -1,12 +1,14 @@
 r"""What JAX computes in the race, as its compiler likes it best: random numbers, log weights, running log-sum-exp.
 
-Arrays are structures of arrays, latents first: (d, rows, lanes), or (n, d). In a chain the carried maximum M and sum s
-have one entry a lane, s ← s e^{M − M'} + Σ_rows e^{l − M'}, and lanes meet once, at the end: XLA adds up an axis that
-is contiguous one number at a time, waiting for each, and an axis before it many lanes abreast.
+Arrays are structures of arrays, latents first: (d, n) or (d, rows, lanes), or (n, d). A chunk is summed up by
+`jax.nn.logsumexp`, or in lanes: the carried maximum M and sum s have one entry a lane, s ← s e^{M − M'} + Σ_rows e^{l −
+M'}, and lanes meet once, at the end. XLA adds up an axis that is contiguous one number at a time, waiting for each, and
+an axis before it many lanes abreast.
 
-Normals are those of `jax.random.normal` (inverse error function), Box–Muller (1958, doi:10.1214/aoms/1177706645) by
-`jnp.cos` and `jnp.sin`, or Box–Muller with the sine and cosine below. Those of XLA reduce any argument to a quadrant;
-with turns u in [0, 1) there is nothing to reduce, and Taylor's polynomials up to an eighth of a turn are enough.
+Normals are those of `jax.random.normal` (inverse error function), Box–Muller (1958, doi:10.1214/aoms/1177706645) on
+`jax.random.uniform` by `jnp.cos` and `jnp.sin`, or Box–Muller on uniforms made of `jax.random.bits` with the sine and
+cosine below. Those of XLA reduce any argument to a quadrant; with turns u in [0, 1) there is nothing to reduce, and
+Taylor's polynomials up to an eighth of a turn are enough.
 
 Imports JAX at the top: only for those who know that it is there.
 """
@@ -77,13 +79,14 @@ def normals(key: Any, shape: tuple[int, ...], axis: int, dtype: str, how: str) -
     if how == "library":
         return [jax.random.normal(key, shape, dtype)]
     half = tuple(size // 2 if i == axis else size for i, size in enumerate(shape))
-    first, second = uniform_pairs(key, half, dtype)
-    radius = jnp.sqrt(-2 * jnp.log(first))
     if how == "box-muller, own sine":
+        first, second = uniform_pairs(key, half, dtype)
         sine, cosine = sine_cosine(second)
     else:
-        angle = second * second.dtype.type(2 * math.pi)
+        second, missing = jax.random.uniform(key, (2, *half), dtype)
+        first, angle = 1 - missing, second * (2 * math.pi)
         sine, cosine = jnp.sin(angle), jnp.cos(angle)
+    radius = jnp.sqrt(-2 * jnp.log(first))
     return [radius * cosine, radius * sine]
 
 
@@ -246,7 +249,7 @@ def logsumexp(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
     """Log-sum-exp of an array; of a large one, each thread takes a part."""
     parts = threads if case.n_pieces == 1 else 1
     x = jnp.asarray(case.data["x"], dtype).reshape(parts, -1)
-    reduce = compiled(jax.nn.logsumexp if variant["sum"] == "library" else _lanes(x[0], variant), variant)
+    reduce = compiled(jax.nn.logsumexp if variant["sum"] == "logsumexp" else _lanes(x[0], variant), variant)
     pieces = [part.block_until_ready() for part in x]
     if parts == 1 and case.n_pieces > 1:
         run = each_piece(case, threads, lambda: reduce(pieces[0]))
@@ -292,8 +295,12 @@ def chunked(case: Case, dtype: str, threads: int, variant: Variant, weigh: Calla
         key = jax.random.fold_in(jax.random.key(seed, impl=variant["generator"]), piece)
         if variant["chunk"] == case.n:
             return jax.nn.logsumexp(weigh(key, row, (case.n,)))
+        keys = jax.random.split(key, n_chunks)
+        if variant["sum"] == "logsumexp":
+            sums = lax.map(lambda each: jax.nn.logsumexp(weigh(each, row, (variant["chunk"],))), keys)
+            return jax.nn.logsumexp(sums.astype(jnp.float64))
         shape = (variant["chunk"] // LANES, LANES)
-        return running(lambda each: weigh(each, row, shape), jax.random.split(key, n_chunks), dtype, LANES)
+        return running(lambda each: weigh(each, row, shape), keys, dtype, LANES)
 
     share = compiled(whole, variant)
     asked = [0, 0]

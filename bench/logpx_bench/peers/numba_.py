@@ -25,9 +25,9 @@ def variants(case: Case, dtype: str) -> list[Variant]:
         return _listed({"normals": "np.random", "chunk": 2**14}, normals=normals, chunk=(2**14,))
     if case.kind in ("exp", "logsumexp"):
         return _listed({"fast": False}, fast=(True,))
-    form = "direct" if case.model == "mixture" else "reduced"
+    forms = ("direct",) if case.model == "mixture" else ("reduced", "direct")
     written = {"form": "direct", "layout": "aos", "fast": False, "chunk": 2**10}
-    better: dict[str, tuple[Any, ...]] = {"form": (form,), "layout": ("soa", "aos"), "fast": (True,)}
+    better: dict[str, tuple[Any, ...]] = {"form": forms, "layout": ("soa", "aos"), "fast": (True,)}
     if case.kind == "log_joint":
         return _listed(written, **better, chunk=(2**10, 2**8, 2**12))
     return _listed(written | {"normals": "np.random"}, normals=normals, **better, chunk=(2**10, 2**8))

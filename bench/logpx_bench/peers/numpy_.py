@@ -21,7 +21,7 @@ def variants(case: Case, dtype: str) -> list[Variant]:
     if case.kind == "normals":
         return written + _combinations(normals=_normals(dtype), generator=GENERATORS, chunk=(2**14, 2**12, 2**16))
     if case.kind in ("exp", "logsumexp"):
-        return written + _combinations(chunk=(2**14, 2**12, 2**10) + ((2**16,) if case.size > 2**14 else ()))
+        return written + _combinations(chunk=(2**14, 2**12, 2**10) if case.size == 2**14 else (2**14, 2**16))
     forms = ("matmul", "direct") if case.model == "mixture" else ("reduced", "direct")
     if case.kind == "log_joint":
         return written + _combinations(layout=("soa", "aos"), form=forms, chunk=(2**12, 2**10, 2**9))

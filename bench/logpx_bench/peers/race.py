@@ -1,9 +1,10 @@
-"""The race: ours, every peer's best, and every peer as first written, in rounds.
+"""The race: ours, every peer's best, its best of library functions alone, and every peer as first written, in rounds.
 
 In a round each contestant takes a turn, in an order that turns from round to round; a time is compared with ours of
 the same round, so that a slow minute of the machine falls on both (`moments.ratio`). A turn begins with a call that is
-not timed: another process had the cores, and threads that sleep and caches that are cold weigh most on those whose runs
-are short. A contestant that fails, dies, or whose answer is off is out from there on.
+not timed, unless it is longer than a turn: another process had the cores, and threads that sleep and caches that are
+cold weigh most on those whose runs are short. A variant in more than one role runs once. A contestant that fails, dies,
+or whose answer is off is out from there on.
 """
 
 import math
@@ -18,10 +19,11 @@ TURN = 0.02
 
 @dataclass
 class Contestant:
-    """A variant on the track: its worker and slot, ns an element of each round (nan: none), and why it is out."""
+    """A variant on the track, in one role or more: its worker and slot, ns an element of each round (nan: none), and
+    why it is out."""
 
     name: str
-    role: str
+    roles: tuple[str, ...]
     remote: Remote
     slot: str
     ns: list[float] = field(default_factory=list)

@@ -1,34 +1,44 @@
-"""The search for a peer's best variant of a case: short runs of every variant, then the best few again and longer.
+"""The search for a peer's best variants of a case: short runs of every variant, then the best few again and longer.
 
-Every variant stays on record: its time, or why it has none (it failed, its answer was wrong, the search ran out of
-time before it). What is found stays prepared in the worker, in the slots "best" and "as written".
+Two bests are looked for: of all variants, and of those made of the library's functions alone (`base.BY_HAND`); often
+they are one. Variants of either kind take turns, so that a search that ends early has seen both. Every variant stays on
+record: its time, or why it has none (it failed, its answer was wrong, the search ran out of time before it). What is
+found stays prepared in the worker.
 """
 
+import itertools
 import statistics
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from logpx_bench.peers.base import Variant
 from logpx_bench.peers.pool import PeerError, Remote
 
-#: Seconds of a short run, and of one of the longer ones; how many variants go on to those, and how often each runs.
+#: Seconds of a short run, and of one of the longer ones; how many variants of either kind go on to those, and how often
+#: each runs. A call that takes longer than all of that has been timed long enough.
 SHORT, LONGER, FINALISTS, REPEATS = 0.01, 0.04, 3, 3
+#: What a peer's variant can be in a race: its best, its best of library functions alone, as a user would write it.
+ROLES = ("best", "library", "as written")
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A variant with its time in ns an element (None: it has none), what it took to prepare, and a note."""
+    """A variant with its time in ns an element (None: it has none), what it took to prepare, and a note; `seconds` is
+    what its call took."""
 
     variant: Variant
     ns: float | None = None
     prepare_seconds: float | None = None
     note: str = ""
+    seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
             "words": self.variant.words(),
+            "library": self.variant.library,
             "as_written": self.variant.as_written,
             "ns": self.ns,
             "prepare_seconds": self.prepare_seconds,
@@ -38,19 +48,25 @@ class Tried:
 
 @dataclass(frozen=True)
 class Swept:
-    """What was found: every variant tried; the best and the one as written, with the slots that they stand in."""
+    """What was found: every variant tried, and the one in each role (`ROLES`) with the slot that it stands in.
+
+    A role is not there where the peer has no variant for it; its slot is not, where that variant has no time.
+    """
 
     tried: list[Tried]
-    best: Tried | None = None
-    as_written: Tried | None = None
+    roles: dict[str, Tried] = field(default_factory=dict)
     slots: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def note(self) -> str:
-        """Why there is no best."""
-        if self.best is not None:
+    def note(self, role: str) -> str:
+        """Why there is nothing in a role, or "" where there is."""
+        if role in self.slots:
             return ""
-        return next((one.note for one in self.tried if one.note), "it does not do this case")
+        if role in self.roles:
+            return self.roles[role].note
+        if not self.tried:
+            return "it does not do this case"
+        own = [one for one in self.tried if one.variant.library or role != "library"]
+        return next((one.note for one in own if one.note), "it is written by hand throughout")
 
 
 def timed(remote: Remote, slot: str, seed: int, seconds: float, warm_up: bool = False) -> float:
@@ -79,67 +95,85 @@ def try_one(remote: Remote, case: str, dtype: str, variant: Variant, slot: str, 
     """
     made = None
     try:
-        made = remote.ask("prepare", case=case, dtype=dtype, variant=variant.to_dict(), slot=slot)["seconds"]
-        return Tried(variant, timed(remote, slot, seed, SHORT), made)
+        made = remote.ask("prepare", case=case, dtype=dtype, variant=variant.to_dict(), slot=slot)
+        ns = timed(remote, slot, seed, SHORT)
+        return Tried(variant, ns, made["seconds"], seconds=1e-9 * ns * made["n"])
     except PeerError as error:
         if not remote.alive:
             raise
         remote.ask("drop", slot=slot)
-        return Tried(variant, None, made, str(error))
+        return Tried(variant, None, None if made is None else made["seconds"], str(error))
+
+
+def in_turns(variants: Iterable[Variant]) -> list[Variant]:
+    """The one as written, then those of library functions alone and the others by turns, each in their order."""
+    variants = list(variants)
+    written = [one for one in variants if one.as_written]
+    library = [one for one in variants if not one.as_written and one.library]
+    others = [one for one in variants if not one.as_written and not one.library]
+    pairs = itertools.zip_longest(library, others)
+    return written + [one for pair in pairs for one in pair if one is not None]
 
 
 def sweep(remote: Remote, case: str, dtype: str, budget: float, seed: int = 1) -> Swept:
-    """Try every variant within `budget` seconds (the one as written first, whatever it takes), and choose.
+    """Try the variant as written, then the others within `budget` seconds, the first of either kind whatever it takes.
 
     Raises
     ------
     PeerError
         The worker died or hung.
     """
-    start = time.perf_counter()
     told = remote.ask("variants", case=case, dtype=dtype)["variants"]
-    variants = sorted((Variant.from_dict(one) for one in told), key=lambda one: not one.as_written)
+    variants = in_turns(Variant.from_dict(one) for one in told)
     tried: list[Tried] = []
     kept: dict[Variant, str] = {}
+    start = time.perf_counter()
     for number, variant in enumerate(variants):
-        if time.perf_counter() - start > budget and not variant.as_written and number > 1:
+        known = {one.variant.library for one in tried if not one.variant.as_written}
+        if time.perf_counter() - start > budget and not variant.as_written and variant.library in known:
             tried.append(Tried(variant, note="not tried: the time for the search was up"))
             continue
         one = try_one(remote, case, dtype, variant, f"try {number}", seed + number)
         tried.append(one)
+        start = time.perf_counter() if variant.as_written else start
         if one.ns is not None:
             kept[variant] = f"try {number}"
-            _drop_all_but(remote, kept, tried)
+            _drop_all_but(remote, kept, _finalists(tried) | {one.variant for one in tried if one.variant.as_written})
     return _finals(remote, tried, kept, seed + len(variants))
 
 
-def _fastest(tried: list[Tried]) -> list[Tried]:
+def _fastest(tried: Iterable[Tried]) -> list[Tried]:
     return sorted((one for one in tried if one.ns is not None), key=lambda one: one.ns or 0.0)
 
 
-def _drop_all_but(remote: Remote, kept: dict[Variant, str], tried: list[Tried]) -> None:
-    """Empty the slots of those that are neither among the fastest nor as written."""
-    stay = {one.variant for one in _fastest(tried)[:FINALISTS]} | {
-        one.variant for one in tried if one.variant.as_written
-    }
+def _finalists(tried: list[Tried]) -> set[Variant]:
+    """The fastest of all, and the fastest of those of library functions alone."""
+    fastest = _fastest(tried)
+    library = [one for one in fastest if one.variant.library]
+    return {one.variant for one in (*fastest[:FINALISTS], *library[:FINALISTS])}
+
+
+def _drop_all_but(remote: Remote, kept: dict[Variant, str], stay: set[Variant]) -> None:
+    """Empty the slots of all others."""
     for variant in [one for one in kept if one not in stay]:
         remote.ask("drop", slot=kept.pop(variant))
 
 
 def _finals(remote: Remote, tried: list[Tried], kept: dict[Variant, str], seed: int) -> Swept:
-    """The fastest again, in turn; their times become the median of those."""
-    finalists = _fastest(tried)[:FINALISTS]
-    times: dict[Variant, list[float]] = {one.variant: [] for one in finalists}
-    if len(finalists) > 1:
-        for turn in range(REPEATS):
-            for one in finalists:
-                times[one.variant].append(timed(remote, kept[one.variant], seed + turn, LONGER))
+    """The fastest again, in turn; their times become the median of those. Long calls keep the time that they have."""
+    names = _finalists(tried)
+    again = [one for one in _fastest(tried) if one.variant in names and one.seconds < REPEATS * LONGER]
+    times: dict[Variant, list[float]] = {one.variant: [] for one in again}
+    for turn in range(REPEATS if len(names) > 1 else 0):
+        for one in again:
+            times[one.variant].append(timed(remote, kept[one.variant], seed + turn, LONGER))
     final = [replace(one, ns=statistics.median(times[one.variant])) if times.get(one.variant) else one for one in tried]
-    best = next(iter(_fastest([one for one in final if one.variant in times])), None)
-    written = next((one for one in final if one.variant.as_written), None)
-    chosen = {one.variant for one in (best, written) if one is not None}
-    for variant in [one for one in kept if one not in chosen]:
-        remote.ask("drop", slot=kept.pop(variant))
-    roles = {"best": best, "as written": written}
-    slots = {role: kept[one.variant] for role, one in roles.items() if one is not None and one.variant in kept}
-    return Swept(final, best, written, slots)
+    best = _fastest(one for one in final if one.variant in names)
+    found = {
+        "best": best,
+        "library": [one for one in best if one.variant.library],
+        "as written": [one for one in final if one.variant.as_written],
+    }
+    roles = {role: own[0] for role, own in found.items() if own}
+    _drop_all_but(remote, kept, {one.variant for one in roles.values()})
+    return Swept(final, roles, {role: kept[one.variant] for role, one in roles.items() if one.variant in kept})

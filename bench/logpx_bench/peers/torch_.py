@@ -9,6 +9,7 @@ the library's, Box–Muller on the library's uniforms, and on its raw 64-bit wor
 Source: J. Ansel et al. (2024), PyTorch 2, ASPLOS, doi:10.1145/3620665.3640366.
 """
 
+import itertools
 import shutil
 from typing import Any
 
@@ -55,7 +56,7 @@ def _exp(case: Case) -> list[Variant]:
 def _logsumexp(case: Case) -> list[Variant]:
     found = [Variant.of(True, mode="eager", threads="torch", chunk=case.size)]
     found += [Variant.of(mode="compiled", threads="torch", chunk=case.size)]
-    chunks = (case.size,) if case.n_pieces > 1 else (2**12, 2**14, 2**17)
+    chunks = (case.size,) if case.n_pieces > 1 else (2**14, 2**17)
     return found + [
         Variant.of(mode=mode, threads="pool", chunk=chunk) for mode in ("eager", "compiled") for chunk in chunks
     ]
@@ -88,11 +89,14 @@ def _chain(case: Case) -> list[Variant]:
     middle = centre | {"chunk": steps[1]}
     found = [centre | forms[0] | {"normals": how} for how in NORMALS[::2]]
     found += [middle | form | {"normals": how} for form in forms[1:] for how in NORMALS[::2]]
-    found += [middle | form | {"normals": NORMALS[2], "mode": "eager"} for form in (forms[-2], forms[-1])]
     found += [centre | forms[0] | {"normals": how, "chunk": chunk} for how in NORMALS[::2] for chunk in steps[1:]]
     found += [centre | forms[0] | {"normals": NORMALS[1]}]
     found += [centre | forms[0] | {"normals": NORMALS[0], "threads": "torch", "chunk": case.n}]
-    return [Variant.of(True, **plain), *(Variant.of(**options) for options in found)]
+    library = [
+        centre | form | {"chunk": chunk, "normals": how, "mode": mode}
+        for chunk, form, how, mode in itertools.product(steps[:2], forms[-2:], NORMALS[1:], ("compiled", "eager"))
+    ]
+    return [Variant.of(True, **plain), *(Variant.of(**options) for options in (*library, *found))]
 
 
 def build(case: Case, dtype: str, threads: int, variant: Variant) -> Run:

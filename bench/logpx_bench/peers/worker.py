@@ -8,8 +8,9 @@
     {"do": "close"}                                       → the process ends
 
 Several variants may be prepared at a time, each in a slot of its own. A run calls the variant with the seeds seed,
-seed + 1, … until the budget of seconds is spent, once at least (to warm up, once more before); the clock is around the
-call alone, and the last result is held against the right answer outside of it. What goes wrong comes back as {"failed":
+seed + 1, … until the budget of seconds is spent, once at least (to warm up, once more before, unless its last call took
+longer than the budget: what is cold at its start then weighs little); the clock is around the call alone, and the last
+result is held against the right answer outside of it. What goes wrong comes back as {"failed":
 message} and the process goes on.
 
 A process of its own keeps thread pools apart. It may use T cores: it is pinned to T of those that it was given, and
@@ -25,6 +26,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +67,22 @@ def find(name: str) -> Peer:
     return peer
 
 
+@dataclass
+class Slot:
+    """A prepared variant, and the seconds that its last timed call took."""
+
+    case: Case
+    dtype: str
+    run: Run
+    took: float = 0.0
+
+
 class Worker:
     """Answers requests for one peer."""
 
     def __init__(self, name: str, threads: int) -> None:
         self.peer, self.threads = find(name), threads
-        self.slots: dict[str, tuple[Case, str, Run]] = {}
+        self.slots: dict[str, Slot] = {}
 
     def describe(self) -> dict[str, Any]:
         """Versions, or why it is absent."""
@@ -86,13 +98,14 @@ class Worker:
         start = time.perf_counter()
         run = self.peer.build(CASES[case], dtype, self.threads, Variant.from_dict(variant))
         run.call(0)
-        self.slots[slot] = (CASES[case], dtype, run)
+        self.slots[slot] = Slot(CASES[case], dtype, run)
         return {"seconds": time.perf_counter() - start, "n": run.n}
 
     def run(self, slot: str, seed: int, seconds: float, warm_up: bool = False) -> dict[str, Any]:
         """Time it, then hold its last result against the right answer."""
-        case, dtype, run = self.slots[slot]
-        if warm_up:
+        prepared = self.slots[slot]
+        case, run = prepared.case, prepared.run
+        if warm_up and prepared.took <= seconds:
             run.call(seed)
         spent: list[float] = []
         while not spent or sum(spent) < seconds:
@@ -100,14 +113,15 @@ class Worker:
             result = run.call(seed)
             spent.append(time.perf_counter() - start)
             seed += 1
-        verdict = case.check(result, seed - 1, run.n, dtype)
+        prepared.took = spent[-1]
+        verdict = case.check(result, seed - 1, run.n, prepared.dtype)
         return {"seconds": spent, "n": run.n, **verdict._asdict()}
 
     def drop(self, slot: str) -> dict[str, Any]:
         """Empty a slot; the case's data go with its last one."""
         dropped = self.slots.pop(slot, None)
-        if dropped is not None and all(case is not dropped[0] for case, _, _ in self.slots.values()):
-            dropped[0].forget()
+        if dropped is not None and all(one.case is not dropped.case for one in self.slots.values()):
+            dropped.case.forget()
         return {}
 
 

@@ -12,10 +12,11 @@ import pytest
 from scipy import stats
 
 from logpx import models
-from logpx_bench.peers import C_TWIN, NUMBA, NUMPY, OURS, SCIPY
+from logpx_bench.peers import C_TWIN, NUMBA, NUMPY, OURS, REGISTRY, SCIPY
 from logpx_bench.peers.cases import CASES, log_joint_exact, logsumexp_exact, mixture, mixture_chi2
 
 LINEAR = [name for name, case in CASES.items() if case.model == "linear"]
+DTYPES = ["float64", "float32"]
 CHAINS = [name for name, case in CASES.items() if case.kind == "chain"]
 
 
@@ -130,7 +131,18 @@ def variants(peer, case, dtype):
     return found[1:2] if peer is NUMBA else found
 
 
-DTYPES = ["float64", "float32"]
+@pytest.mark.parametrize("peer", [one for one in REGISTRY.values() if one is not OURS], ids=lambda peer: peer.name)
+def test_every_library_has_a_variant_of_its_functions_alone_and_is_first_written_so(peer):
+    """In every case that it does; none that is written by hand throughout."""
+    for case, dtype in itertools.product(CASES.values(), DTYPES):
+        found = peer.variants(case, dtype)
+        written = [one for one in found if one.as_written]
+        assert all(one.library == (peer is not C_TWIN) for one in written)
+        assert len(set(found)) == len(found), (peer.name, case.name)
+        if case.kind == "chain" and found and peer is not C_TWIN:
+            assert sum(one.library for one in found) >= 3
+
+
 NAMES = [name for name in CASES if name != "logsumexp_memory"]
 DONE = [
     one

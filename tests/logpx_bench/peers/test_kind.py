@@ -1,6 +1,7 @@
 """The kind of experiment "peers": what a suite may say, and what a cell leaves. Exact."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,22 @@ def test_a_race_depends_on_its_peers_and_their_versions(load, monkeypatch):
     assert runner.key_of(cell, 1) != first
 
 
+def test_a_race_is_predicted_by_its_peers_and_their_turns(load, monkeypatch):
+    """What is absent, or does not do the case, takes no time; a longer sweep and more rounds take more."""
+    monkeypatch.setattr("logpx_bench.experiments.peers.installed", lambda name: dict.fromkeys(REGISTRY[name].packages))
+    good = GOOD.replace("sweep_seconds = 0", "sweep_seconds = 6")
+    cell = runner.expand(load(good))[0]
+    seconds, measured = runner.predict(cell, None, 2)
+    assert not measured
+    assert PEERS.duration(replace(cell, settings=cell.settings | {"peers": ("numpy",)})) == seconds
+    assert PEERS.duration(replace(cell, n_replicates=9)) > seconds
+    assert seconds - PEERS.duration(runner.expand(load(GOOD))[0]) == pytest.approx(6)
+    monkeypatch.setattr(
+        "logpx_bench.experiments.peers.installed", lambda name: {"logpx": ""} if name == "logpx" else {}
+    )
+    assert seconds - PEERS.duration(cell) > 6
+
+
 def test_the_suite_that_comes_along_is_right():
     cells = runner.expand(suites.load(suites.find("peers")))
     assert {cell.threads for cell in cells} == {1, 2}
@@ -90,18 +107,20 @@ def test_a_cell_leaves_times_variants_and_reasons(load, tmp_path, monkeypatch):
         assert runner.run(load(GOOD), store, threads=1).n_skipped == 1
     pool(2).close()
     assert (cell["model"], cell["dtype"], cell["threads"], cell["n_replicates"]) == ("uniforms", "float64", 2, 3)
-    assert set(values) == {"ns/logpx/best", "ns/numpy/best", "ns/numpy/as written"}
+    assert set(values) == {"ns/logpx/best", "ns/numpy/best", "ns/numpy/library", "ns/numpy/as written"}
+    assert np.array_equal(values["ns/numpy/best"], values["ns/numpy/library"])  # one variant, raced once
     assert all(np.all(one > 0) and one.size == 3 for one in values.values())
     told = cell["estimator_options"]["peers"]
     assert told["c-avx2"]["absent"] == "it runs on 1 thread at most"
     assert told["numpy"]["absent"] is None
     assert told["numpy"]["versions"] == {"numpy": np.__version__}
-    assert told["numpy"]["note"] == {"best": "", "as written": ""}
+    assert told["numpy"]["note"] == {"best": "", "library": "", "as written": ""}
     tried = told["numpy"]["tried"]
     assert [one["ns"] is not None for one in tried[:2]] == [True, True]
     assert {one["note"] for one in tried[2:]} == {"not tried: the time for the search was up"}
-    assert told["numpy"]["best"] in [one["words"] for one in tried[:2]]
-    assert told["numpy"]["as_written"] == tried[0]["words"]
+    assert told["numpy"]["variant"]["best"] in [one["words"] for one in tried[:2]]
+    assert told["numpy"]["variant"]["library"] == told["numpy"]["variant"]["best"]
+    assert told["numpy"]["variant"]["as written"] == tried[0]["words"]
 
 
 def test_a_peers_python_that_is_not_there_stops_the_run(load, tmp_path, monkeypatch):
