@@ -26,8 +26,6 @@ from logpx_bench.experiments.scaling import SCALING
 from logpx_bench.experiments.stages import STAGES
 
 #: Kinds a suite may name.
-KINDS = {
-    kind.name: kind for kind in (LADDER, LARGE_K, SCALING, RANKING, PEERS, ITSELF, GALLERY, STAGES, LIMITS)
-}
+KINDS = {kind.name: kind for kind in (LADDER, LARGE_K, SCALING, RANKING, PEERS, ITSELF, GALLERY, STAGES, LIMITS)}
 
 __all__ = ["KINDS", "Cell", "Kind", "Record", "Resources"]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from logpx import _jit
 from logpx_bench import ledger, machine
 from logpx_bench.errors import InputError, LogpxError
-from logpx_bench.experiments.base import Cell, Kind, Record
+from logpx_bench.experiments.base import Cell, Kind, Record, Resources
 from logpx_bench.options import Option
 from logpx_bench.peers import OURS
 from logpx_bench.peers.cases import CASES
@@ -60,7 +60,7 @@ def verify(cell: Cell) -> None:
         raise InputError("logpx is timed in compiled code, and NUMBA_DISABLE_JIT is set; run without it")
 
 
-def run(cell: Cell, threads: int) -> Record:
+def run(cell: Cell, resources: Resources) -> Record:
     """Turns in this process, then new processes."""
     clock = ledger.Clock()
     values = turns(cell.settings["rounds"])
