@@ -76,9 +76,9 @@ def pretend(monkeypatch):
     """Ladder cells that run nothing; the list of those that were run."""
     ran = []
 
-    def run(cell, threads):
+    def run(cell, resources):
         ran.append(cell)
-        return Record(columns={"exact": -1.0, "threads": threads}, levels=[(0, 0, 1, -1.0, 0.0)])
+        return Record(columns={"exact": -1.0, "threads": resources.threads}, levels=[(0, 0, 1, -1.0, 0.0)])
 
     monkeypatch.setitem(KINDS, "ladder", dataclasses.replace(KINDS["ladder"], run=run))
     return ran
@@ -118,7 +118,7 @@ def test_a_run_that_is_stopped_keeps_its_cells_and_goes_on(load, store, pretend)
 
 
 def test_a_cell_that_fails_is_named_and_leaves_nothing(load, store, monkeypatch):
-    def fail(cell, threads):
+    def fail(cell, resources):
         if cell.estimator == "prior":
             raise InputError("no such luck")
         return Record(columns={})
