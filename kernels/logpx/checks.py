@@ -35,8 +35,8 @@ def as_array(name: str, values: Any) -> np.ndarray:
     except Exception as error:
         said = str(error).partition("\n")[0]
         raise InputError(
-            f"{name}: a {type(values).__name__} that cannot be read as an array of real numbers ({said}). Hand over float32 or float64 "
-            "numbers in the CPU's memory, for example tensor.float().cpu() or jax.device_get(array)"
+            f"{name}: a {type(values).__name__} that cannot be read as an array of real numbers ({said}). Hand over "
+            "float32 or float64 numbers in the CPU's memory, for example tensor.float().cpu() or jax.device_get(array)"
         ) from error
     if np.ma.is_masked(values):
         raise InputError(f"{name}: a masked array with masked entries; fill them first, for example .filled(-np.inf)")

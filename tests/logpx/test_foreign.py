@@ -144,7 +144,7 @@ class Rude:
 REFUSED = {
     "on a device": (
         OnDevice(),
-        r"OnDevice that cannot be read as an array \(can't convert cuda:0 .* Use Tensor.cpu\(\)\)",
+        r"OnDevice that cannot be read as an array of real numbers \(can't convert cuda:0 .* Use Tensor.cpu\(\)\)",
     ),
     "float16": (WEIGHTS.astype(np.float16), "float16 carry three digits.*compute them in float32"),
     "complex": (WEIGHTS + 0j, "not of dtype complex128"),
