@@ -3,9 +3,11 @@
 The cells of a large_k experiment are one stream at n = 2^10, 2^11, … N samples. From the last one come, for k = 2^j,
 RMSE and bias of L_k over its N/k groups, pooled in units (spans of the stream), with the bootstrap over units of
 `summary`; below 32 units no level is kept. Where a unit is a single group, a 95 % interval of 32 units holds the truth
-in 89 % of all cases and one of 64 in 92 % (normal L_k, by simulation). Every cell gives one point of the path: z = (L_n − log p(x))/std_error, the
-time per sample of its own half of the samples, and the peak memory. Points of the path share samples, and so do levels:
-an interval or a band holds for each of them alone.
+in 89 % of all cases and one of 64 in 92 % (normal L_k, by simulation).
+
+Every cell gives one point of the path: z = (L_n − log p(x))/std_error, the time per sample of its own half of the
+samples, and the peak memory. Points of the path share samples, and so do levels: an interval or a band holds for each
+of them alone.
 """
 
 import math
@@ -19,8 +21,10 @@ from logpx_bench.store import Store
 
 Row = dict[str, Any]
 
-_CASE = ("suite", "experiment", "model", "n_latents", "n_observed", "data", "row", "estimator", "estimator_options")
-_CASE += ("points", "dtype", "seed", "exact", "chi2")
+_CASE = (
+    *("suite", "experiment", "model", "n_latents", "n_observed", "data", "row", "estimator", "estimator_options"),
+    *("points", "dtype", "seed", "exact", "chi2"),
+)
 
 
 def large_k(store: Store, experiment: str = "large_k", suite: str | None = None) -> list[Row]:

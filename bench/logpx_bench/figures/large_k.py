@@ -188,7 +188,8 @@ def _rmse_words(table: s.Table) -> str:
     text = (
         f"RMSE at $k$ is over its $N/k$ groups, {top['n_groups']} of them or more; at $k$ = {words.power(top['k'])} it "
         f"is {words.nats(top['rmse'])} ({words.interval(s.rmse(top))}, by a bootstrap over {top['n_units']} spans of "
-        f"the stream, so few that it tends to be too narrow) where $\\sqrt{{\\chi^2/k}}$ has {words.number(top['rmse_predicted'])}. "
+        "the stream, so few that it tends to be too narrow) where $\\sqrt{\\chi^2/k}$ has "
+        f"{words.number(top['rmse_predicted'])}. "
     )
     if n_asymptotic:
         text += (
