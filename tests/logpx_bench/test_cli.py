@@ -119,13 +119,18 @@ def test_ctrl_c_says_how_to_go_on(invoke, monkeypatch):
     assert "what is finished is kept\nGo on from there: logpx " in result.output
 
 
+def wait_for_sigterm():
+    with exits.readable():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+
 @pytest.mark.parametrize("ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
 def test_sigterm_stops_like_ctrl_c_and_where_that_is_ignored(ctrl_c, capsys):
     before, ours = signal.signal(signal.SIGINT, ctrl_c), signal.getsignal(signal.SIGTERM)
     try:
-        with pytest.raises(typer.Exit) as stop, exits.readable():
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(10)
+        with pytest.raises(typer.Exit) as stop:
+            wait_for_sigterm()
     finally:
         signal.signal(signal.SIGINT, before)
     assert stop.value.exit_code == 143

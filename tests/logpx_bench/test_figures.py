@@ -305,7 +305,8 @@ def test_a_path_outside_its_band_and_a_run_that_grows_are_said(store):
     longer = [
         row | {"k": row["k"] * 2**6, "n_run": row["n_run"] * 2**6} if row["kind"] == "path" else row for row in table
     ]
-    assert "10.0 ns a sample at $2^{24}$ and 10.0 at $2^{27}$" in module.caption(longer)
+    assert "10.0 ns a sample by the clock at $2^{24}$ and 10.0 at $2^{27}$, of which the work" in module.caption(longer)
+    assert "the work in the chunks is 9.00 and 9.00;" in module.caption(longer)
     assert "peak memory 165 MB, as at $2^{24}$" in module.caption(longer)
     grown = [row | {"peak_bytes": 3.3e8} if row["k"] == 2**27 else row for row in longer]
     assert "peak memory 330 MB, 100% more than at $2^{24}$" in module.caption(grown)

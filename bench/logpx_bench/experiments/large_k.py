@@ -76,7 +76,9 @@ def run(cell: Cell, resources: Resources) -> Record:
     columns = describe(estimate) | bill.columns() | sizes(subject.model, x) | {"kl": kl, "chi2": chi2}
     columns |= {"exact": float(subject.model.log_marginal(x)), "threads": resources.n_workers}
     levels = unit_levels(resources.checkpoint, cell.n_samples)
-    return Record(columns=columns, levels=levels, values={"baseline_bytes": [baseline]})
+    return Record(
+        columns=columns, levels=levels, values={"baseline_bytes": [baseline], "worked_seconds": [own.worked()]}
+    )
 
 
 def unit_levels(path: "Path", n_samples: int) -> list[tuple[int, int, int, float, float]]:
