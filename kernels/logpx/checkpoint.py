@@ -96,32 +96,28 @@ class Checkpoint:
             Nothing there (without `create`), a folder, a file that is no checkpoint, one of a newer version, a damaged
             one, one that another process is writing (with `create`). The file is left as it is.
         """
-        path, example = Path(path), "logpx.estimate(…, checkpoint='run.sqlite')"
-        storefile.check(path, APPLICATION_ID, VERSION, _TABLES, example)
-        if not create and not (path.exists() and path.stat().st_size):
-            raise StoreError(f"{path}: there is no checkpoint here. {example} makes one")
+        path = Path(path)
+        there = storefile.check(path, APPLICATION_ID, VERSION)
+        if not there and not create:
+            raise StoreError(f"{path}: there is no checkpoint here. estimate(…, checkpoint='run.sqlite') makes one")
         lock = storefile.Lock(path) if create else None
+        connection = None
         try:
+            if not storefile.check(path, APPLICATION_ID, VERSION):  # again, now that nobody else may make it
+                storefile.make(path, APPLICATION_ID, VERSION, _TABLES)
             with storefile.told(path, "written" if create else "read"):
-                opened = cls(path, storefile.connect(path), lock)
-                if create:
-                    opened._make_tables()
+                connection = storefile.connect(path)
+                if {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}.issuperset(_TABLES):
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    connection.execute("PRAGMA synchronous = FULL")
+                    return cls(path, connection, lock)
+            raise StoreError(f"{path} is damaged: it lacks tables, and is left as it is. Put a copy in its place")
         except BaseException:
+            if connection is not None:
+                connection.close()
             if lock is not None:
                 lock.release()
             raise
-        return opened
-
-    def _make_tables(self) -> None:
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = FULL")
-        if self._connection.execute("PRAGMA user_version").fetchone()[0] == VERSION:
-            return
-        with storefile.transaction(self.path, self._connection):
-            for name, columns in _TABLES.items():
-                self._connection.execute(f"CREATE TABLE {name} ({columns})")
-            self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
         """Close the file and let others write. Rows are on disk when the call that added them returned."""
@@ -211,27 +207,30 @@ class Checkpoint:
         own = slice(streams.start - row.first_stream, streams.stop - row.first_stream)
         return {row.start + i * CHUNK: state[own] for i, state in enumerate(states)}
 
-    def add(self, streams: range, done: Done) -> bool:
-        """Commit a finished task. False if it was there already.
+    def add(self, *finished: tuple[range, Done]) -> int:
+        """Commit finished tasks, each with its streams, all or none; how many were not there already.
 
         Raises
         ------
         StoreError
-            It was there with other bits; or it cannot be written because the disk is full: what was there is safe.
+            One was there with other bits; or they cannot be written because the disk is full. What was there is safe.
         """
+        try:
+            with storefile.transaction(self.path, self._connection):
+                return sum(self._inserted(streams, done) for streams, done in finished)
+        except storefile.DiskError as error:
+            raise storefile.DiskError(
+                f"{error}: the first {self.n_samples:,} samples of every stream are there, and the same call goes on"
+            ) from error
+
+    def _inserted(self, streams: range, done: Done) -> bool:
         ladder = done.ladder.to_bytes()
         groups = b"".join(done.groups[start].astype("<f8", copy=False).tobytes() for start in sorted(done.groups))
         key = streams.start, len(streams), done.start, done.stop - done.start
         values = (*key, done.seconds, done.host, _now(), zlib.crc32(groups), ladder, groups)
         command = f"INSERT OR IGNORE INTO tasks ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(values))})"
-        try:
-            with storefile.transaction(self.path, self._connection):
-                if self._connection.execute(command, values).rowcount > 0:
-                    return True
-        except storefile.DiskError as error:
-            raise storefile.DiskError(
-                f"{error}: the first {self.n_samples:,} samples of every stream are there, and the same call goes on"
-            ) from error
+        if self._connection.execute(command, values).rowcount > 0:
+            return True
         where = " AND ".join(f"{name} = ?" for name in _KEY)
         (found,) = self._fetch(f"SELECT ladder, groups FROM tasks WHERE {where}", key)
         self._check_same(Row(0, *key), (ladder, groups), found)
@@ -321,3 +320,15 @@ def leading(chain: Iterable[Row]) -> Iterator[Row]:
             return
         yield row
         at = row.stop
+
+
+def neighbours(chain: Iterable[Row], border: int) -> list[tuple[Row, ...]]:
+    """A chain cut where rows do not follow one another, are of other streams, and at `border`."""
+    runs: list[list[Row]] = []
+    for row in chain:
+        before = runs[-1][-1] if runs else None
+        if before and before.stop == row.start != border and before.streams == row.streams:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    return [tuple(rows) for rows in runs]

@@ -146,7 +146,10 @@ def estimate(
         )  # fmt: skip
 
     total = problem.n_streams * n_samples if target_std_error is None else None
-    with _opened(checkpoint, problem, seed, common) as file, _progress(progress, total, problem.model_name, executor) as report:
+    with (
+        _opened(checkpoint, problem, seed, common) as file,
+        _progress(progress, total, problem.model_name, executor) as report,
+    ):
         work = _Work(problem, threads, executor, file, read, report)
         if target_std_error is None:
             return work.plain(n_samples) if file is None else work.resumed(n_samples)

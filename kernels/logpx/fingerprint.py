@@ -94,8 +94,8 @@ class _Walk:
             value = sorted(value.items(), key=repr)
         elif isinstance(value, frozenset | set):
             value = sorted(value, key=repr)
-        for i, item in enumerate(value):
-            self.value(item, f"{where}[{i}]")
+        for item in value:
+            self.value(item, f"an item of {where}")
 
     def thing(self, value: Any, where: str, attributes: frozenset[str]) -> None:
         behind = next((name for name in _BEHIND if hasattr(value, name)), None)
@@ -177,6 +177,6 @@ def _library(value):
 
 def _cannot_tell(value, where):
     return InputError(
-        f"{where} is a {type(value).__module__}.{type(value).__qualname__}, and whether it is the same in another run "
+        f"{where}, is a {type(value).__module__}.{type(value).__qualname__}, and whether it is the same in another run "
         "cannot be told. Read numbers, strings, tuples, arrays and functions in a kernel that is to have a checkpoint"
     )

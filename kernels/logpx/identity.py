@@ -42,7 +42,6 @@ def facts_of(problem: Problem, *, seed: int, common: bool) -> dict[str, Any]:
         "n_replicates": problem.shape[0],
         "streams": problem.n_streams,
         "common": common,
-        "states": _hash(problem.states),
         "dtype": problem.dtype,
         "groups": problem.group_sizes.tolist(),
         "block": _jit.BLOCK,

@@ -125,7 +125,7 @@ def _read_front(data):
     axes, n_spans, n_nodes, n_blocks, width = sizes
     n_numbers = axes + 2 * n_spans + 2 * n_nodes + n_blocks
     at = _HEADER.size + 8 * n_numbers + _BITS * n_blocks
-    if min(*sizes, tail) < 0 or iid not in (0, 1) or at + _CRC.size > len(data):
+    if min(sizes) < 0 or not 1 <= tail <= 1 << 32 or iid not in (0, 1) or at + _CRC.size > len(data):
         raise _not_a_ladder("its sizes do not fit its length")
     numbers = np.frombuffer(data, "<i8", n_numbers, _HEADER.size).tolist()
     shape, pairs, blocks = tuple(numbers[:axes]), numbers[axes : n_numbers - n_blocks], numbers[n_numbers - n_blocks :]

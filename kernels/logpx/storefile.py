@@ -1,15 +1,16 @@
 """An SQLite file of our own: opened only if it is one, written by one process at a time, its errors in words.
 
-Nothing is written to a file before it is known to be ours: it is looked at through a read-only connection first. The
-right to write is a transaction that stays open on a small file beside it (`NAME-lock`), where others can read who holds
-it. It ends with the process, however that ends, is not inherited by forked children, and has nothing to do with clocks.
+What a file is stands in its first hundred bytes, and SQLite gets to see none that is not ours. A new one takes its
+place when it is whole. The right to write is a transaction that stays open on a small file beside (`NAME-lock`), where
+others can read who holds it. It ends with the process, however that ends, is not inherited by forked children, and has
+nothing to do with clocks.
 """
 
 import contextlib
 import os
 import platform
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from logpx.errors import StoreError
@@ -65,45 +66,56 @@ def transaction(path: Path, connection: sqlite3.Connection) -> Iterator[None]:
             raise
 
 
-def check(path: Path, application_id: int, version: int, tables: Iterable[str], example: str) -> None:
-    """Refuse what is not a file of this kind; what is not there, and an empty file, may become one.
+def check(path: Path, application_id: int, version: int) -> bool:
+    """Refuse what is not a file of this kind, from its first bytes alone; True if it is one, False if nothing is there.
 
-    `example` is a call that makes one.
+    An empty file counts as nothing.
     """
     if path.is_dir():
         raise StoreError(f"{path} is a folder; name a file, such as {path / 'run.sqlite'}")
     if not path.absolute().parent.is_dir():
         raise StoreError(f"{path}: its folder does not exist. Make the folder, or name another place")
-    if not path.exists():
-        return
     try:
-        with path.open("rb") as file:
-            head = file.read(16)
+        size = path.stat().st_size if path.exists() else 0
+        with path.open("rb") if size else contextlib.nullcontext() as file:
+            head = file.read(100) if file is not None else b""
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from error
     if not head:
-        return
-    if head != b"SQLite format 3\0":
+        return False
+    if not head.startswith(b"SQLite format 3\0"):
         raise StoreError(f"{path} is no checkpoint of logpx, nor any SQLite file; it is left as it is. Name another")
-    with told(path, "read"):
-        uri = f"{path.absolute().as_uri()}?mode=ro"
-        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
-            application = connection.execute("PRAGMA application_id").fetchone()[0]
-            there = connection.execute("PRAGMA user_version").fetchone()[0]
-            found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if application == 0 and there == 0 and not found:
-        return
-    if application != application_id:
+    page, pages, there, application = (
+        int.from_bytes(head[a:b], "big") for a, b in ((16, 18), (28, 32), (60, 64), (68, 72))
+    )
+    if len(head) == 100 and application != application_id:
         raise StoreError(
             f"{path} is no checkpoint of logpx but another kind of SQLite file (application_id {application:#x}); it "
-            f"is left as it is. Name another: {example} makes one"
+            "is left as it is. Name another"
         )
     if there > version:
         raise StoreError(f"{path} is of version {there}, newer than this logpx reads ({version}). Upgrade logpx")
-    if missing := sorted(set(tables) - found):
-        raise StoreError(
-            f"{path} lacks {', '.join(missing)}: it is damaged, and left as it is. Put a copy in its place"
-        )
+    if size < pages * (1 << 16 if page == 1 else page) and not _log_of(path).exists():
+        raise StoreError(f"{path} is damaged or cut short, and is left as it is. Put a copy in its place")
+    return True
+
+
+def _log_of(path: Path) -> Path:
+    """Where SQLite keeps what is committed and not moved into the file yet."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def make(path: Path, application_id: int, version: int, tables: Mapping[str, str]) -> None:
+    """A new file with these tables, whole or not at all."""
+    fresh = path.with_name(f"{path.name}-new")
+    with told(path, "written"):
+        fresh.unlink(missing_ok=True)
+        with contextlib.closing(connect(fresh)) as connection, transaction(path, connection):
+            for name, columns in tables.items():
+                connection.execute(f"CREATE TABLE {name} ({columns})")
+            connection.execute(f"PRAGMA application_id = {application_id}")
+            connection.execute(f"PRAGMA user_version = {version}")
+        fresh.replace(path)
 
 
 class Lock:

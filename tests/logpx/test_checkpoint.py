@@ -1,0 +1,490 @@
+"""Exact tests of checkpoints: whatever was stored when, the result is that of a run that was never broken off.
+
+Chunks are made small here (`small`), so that a run of a few hundred thousand samples is one of many tasks.
+"""
+
+import concurrent.futures
+import itertools
+import random
+import shutil
+import sqlite3
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import logpx
+from logpx import Checkpoint, _jit, checkpoint, engine, tasks
+from logpx._jit import BLOCK
+from logpx.errors import InputError, StoreError
+from logpx.ladder import Ladder
+from logpx.proposals import Gaussian, Prior
+
+PPCA, X = logpx.models.PPCA.example()
+SMALL = 1 << 14
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Tasks of 2^14 samples where no groups are open, and no growth."""
+    for name, value in {"CHUNK": SMALL, "SMALLEST": SMALL, "TASK": SMALL, "TASK_SECONDS": 0.0}.items():
+        monkeypatch.setattr(engine, name, value)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run.sqlite"
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """What was run: (first stream, streams, start, count) of every task."""
+    seen, run_task = [], tasks.run_task
+
+    def spy(part, start, count, keep, floor):
+        seen.append((part.first, part.n_streams, start, count))
+        return run_task(part, start, count, keep, floor)
+
+    monkeypatch.setattr(engine, "run_task", spy)
+    return seen
+
+
+def same(a, b):
+    assert a.n_samples == b.n_samples
+    assert a.ladder.to_bytes() == b.ladder.to_bytes()
+    np.testing.assert_array_equal(a.log_marginal, b.log_marginal)
+    np.testing.assert_array_equal(a.std_error, b.std_error)
+    if a.ladder.iid:
+        np.testing.assert_array_equal(a.pareto_k, b.pareto_k)
+    for size in a._groups:
+        np.testing.assert_array_equal(a.bound(size), b.bound(size))
+
+
+# --- any run of the stream, in any order -------------------------------------------------------------------
+
+CASES = {
+    "one stream": ({"x": X[0]}, [300_000, 5, 300_000, 40_000, 1024, 600_123, 1 << 19]),
+    "rows": ({"x": X, "n_replicates": 3}, [5000, 90, 70_000, 20_000]),
+    "not independent": ({"x": X[0], "points": "sobol", "n_replicates": 4}, [3000, 70_001, 2048]),
+    "common": ({"x": X[:3], "proposal": Prior(), "common": True, "dtype": "float32"}, [9000, 33_000]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_more_samples_or_fewer_are_the_run_of_so_many(case, small, path):
+    options, counts = CASES[case]
+    for i, n in enumerate(counts):
+        alone = logpx.estimate(PPCA, **options, n_samples=n, threads=1 + i % 2)
+        same(logpx.estimate(PPCA, **options, n_samples=n, checkpoint=path, threads=1 + (i // 2) % 3), alone)
+
+
+def test_groups_go_on_too(path):
+    options = {"x": X[:2], "groups": (50, 5000)}
+    for n in (2 * tasks.CHUNK + 777, 5000, 3 * tasks.CHUNK, tasks.CHUNK + 1):
+        same(
+            logpx.estimate(PPCA, **options, n_samples=n, checkpoint=path), logpx.estimate(PPCA, **options, n_samples=n)
+        )
+
+
+def test_nothing_that_is_there_is_run_again(small, path, ran):
+    logpx.estimate(PPCA, X[0], n_samples=1 << 17, checkpoint=path)
+    assert sum(count for *_, count in ran) == 1 << 17
+    ran.clear()
+    logpx.estimate(PPCA, X[0], n_samples=1 << 17, checkpoint=path)
+    assert ran == []
+    logpx.estimate(PPCA, X[0], n_samples=(1 << 18) + 100, checkpoint=path)
+    assert sum(count for *_, count in ran) == (1 << 17) + 100
+    assert min(start for _, _, start, _ in ran) == 1 << 17
+    with Checkpoint.open(path) as file:
+        assert file.n_samples == 1 << 18, "what is left of a block is run again and not kept"
+        assert [row.start for row in file.rows()] == sorted(row.start for row in file.rows())
+
+
+def test_a_row_that_reaches_beyond_is_neither_used_nor_stored_twice(path, ran):
+    logpx.estimate(PPCA, X[0], n_samples=1 << 17, checkpoint=path, threads=1)
+    with Checkpoint.open(path) as file:
+        before = file.rows()
+    assert before[0].n_samples > 1 << 14
+    same(logpx.estimate(PPCA, X[0], n_samples=1 << 14, checkpoint=path), logpx.estimate(PPCA, X[0], n_samples=1 << 14))
+    with Checkpoint.open(path) as file:
+        assert file.rows() == before
+
+
+def test_a_run_to_a_target_goes_on(small, path, ran):
+    direct = logpx.estimate(PPCA, X[:2], target_std_error=0.003, seed=3)
+    assert direct.n_samples > 1 << 14
+    assert sum(n * count for _, n, _, count in ran) == 2 * direct.n_samples, "no sample was run twice"
+    kept = logpx.estimate(PPCA, X[:2], target_std_error=0.003, seed=3, checkpoint=path)
+    same(kept, direct)
+    ran.clear()
+    same(logpx.estimate(PPCA, X[:2], target_std_error=0.003, seed=3, checkpoint=path), direct)
+    assert ran == []
+    same(
+        logpx.estimate(PPCA, X[:2], n_samples=2 * direct.n_samples, seed=3, checkpoint=path),
+        logpx.estimate(PPCA, X[:2], n_samples=2 * direct.n_samples, seed=3),
+    )
+
+
+class Shuffled(concurrent.futures.Executor):
+    """Runs every task twice, much later, in any order; gives the second result."""
+
+    def __init__(self, seed):
+        self.random, self.pending = random.Random(seed), []
+
+    def submit(self, fn, /, *args):
+        future = concurrent.futures.Future()
+        self.pending.append((future, fn, args))
+        return future
+
+    def wait(self, futures, **how):
+        while not any(future.done() for future in futures):
+            future, fn, args = self.pending.pop(self.random.randrange(len(self.pending)))
+            if future.set_running_or_notify_cancel():
+                fn(*args)
+                future.set_result(fn(*args))
+        return _wait(futures, **how)
+
+
+_wait = concurrent.futures.wait
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_tasks_that_end_in_any_order_and_run_twice(seed, small, path, monkeypatch):
+    executor = Shuffled(seed)
+    monkeypatch.setattr(engine.concurrent.futures, "wait", executor.wait)
+    shuffled = logpx.estimate(PPCA, X[:2], n_samples=200_000, executor=executor, checkpoint=path)
+    monkeypatch.undo()
+    same(shuffled, logpx.estimate(PPCA, X[:2], n_samples=200_000, threads=1))
+
+
+def test_gaps_are_filled(small, path):
+    """Rows taken away at random, of either lane: what is missing is run, what is there is used."""
+    whole = logpx.estimate(PPCA, X[:2], n_samples=300_000, checkpoint=path)
+    for seed in range(4):
+        with sqlite3.connect(path) as file:
+            file.execute("DELETE FROM tasks WHERE (rowid * 7919 + ?) % 3 = 0", [seed])
+        file.close()
+        same(logpx.estimate(PPCA, X[:2], n_samples=300_000, checkpoint=path), whole)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=25)
+def test_any_split_into_tasks_gives_the_same_ladder(data):
+    """Aligned tasks of any sizes, in any order, with the floors of any weights before them."""
+    n = data.draw(st.integers(1, 40 * BLOCK))
+    problem, _ = logpx.prepare.prepare(PPCA, X[:2], replicates=np.arange(1))
+    part, spans, at = problem.part(range(2)), [], 0
+    while at < n:
+        most = min(at & -at or 1 << 20, 1 << (n - at).bit_length())
+        count = data.draw(st.sampled_from([1 << i for i in range(10, max(11, most.bit_length()))]))
+        spans.append((at, min(count, n - at)))
+        at += count
+    whole, parts = Ladder((2,), tail=30), []
+    for start, count in spans:
+        parts.append(tasks.run_task(part, start, count, 31, whole.floor).ladder)
+        if data.draw(st.booleans()):
+            whole = Ladder((2,), tail=30)
+            for one in parts:
+                whole.merge(one)
+    joined = Ladder((2,), tail=30)
+    for one in data.draw(st.permutations(parts)):
+        joined.merge(one)
+    assert joined == tasks.run_task(part, 0, n, 31, np.full(2, -np.inf)).ladder
+    assert Ladder.joined(one.to_bytes() for one in parts) == joined
+
+
+@given(
+    st.integers(1, 5), st.sampled_from([1 << i for i in range(10, 18)]), st.integers(0, 17), st.integers(1, 60_000),
+    st.integers(1, 9),
+)  # fmt: skip
+@settings(deadline=None, max_examples=15)
+def test_any_threads_and_sizes_of_lanes_and_tasks_give_the_same_ladder(threads, smallest, task, n, rows):
+    x = np.resize(X, (rows, X.shape[1]))
+    alone = logpx.estimate(PPCA, x, n_samples=n, threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "SMALLEST", smallest)
+        patch.setattr(engine, "CHUNK", max(smallest, SMALL))
+        patch.setattr(engine, "TASK", 1 << task)
+        same(logpx.estimate(PPCA, x, n_samples=n, threads=threads), alone)
+
+
+def test_short_runs_use_every_thread(ran):
+    logpx.estimate(PPCA, X[0], n_samples=1 << 20, threads=2)
+    assert {count for *_, count in ran} == {1 << 18}
+    ran.clear()
+    logpx.estimate(PPCA, np.resize(X, (64, 8)), n_samples=1 << 12, threads=4)
+    assert len(ran) == 8
+    ran.clear()
+    logpx.estimate(PPCA, X[0], n_samples=1 << 15, threads=4)
+    assert ran == [(0, 1, 0, 1 << 15)]
+    ran.clear()
+    logpx.estimate(PPCA, X[0], n_samples=1 << 21, threads=2, groups=(50,))
+    assert {count for *_, count in ran} == {tasks.CHUNK}, "the bits of groups depend on the chunk"
+
+
+def test_tasks_grow_to_about_a_second(path, ran, monkeypatch):
+    monkeypatch.setattr(engine, "TASK_SECONDS", 0.02)
+    logpx.estimate(PPCA, X[0], n_samples=1 << 25, checkpoint=path, threads=1)
+    counts = [count for *_, count in ran]
+    assert counts[0] == 1 << 20
+    assert 1 << 20 <= max(counts) <= 1 << 23
+    assert all(count & (count - 1) == 0 and start % count == 0 for *_, start, count in ran)
+
+
+# --- rows --------------------------------------------------------------------------------------------------
+
+
+def done_of(start, count, row=0, floor=-np.inf):
+    problem, _ = logpx.prepare.prepare(PPCA, X[row], replicates=np.arange(1))
+    return tasks.run_task(problem, start, count, 4097, np.full(1, floor))
+
+
+def test_a_task_that_was_run_twice_is_ignored(path):
+    with Checkpoint.open(path, create=True) as file:
+        one, other = done_of(0, 4096), done_of(4096, 4096)
+        assert file.add((range(1), one)) == 1
+        assert file.add((range(1), done_of(0, 4096))) == 0
+        assert file.add((range(1), done_of(0, 4096, floor=-12.0))) == 0, "with fewer of the largest weights"
+        assert file.add((range(1), one), (range(1), other), (range(1), other)) == 1
+        assert (len(file.rows()), file.n_samples) == (2, 8192)
+        with pytest.raises(StoreError, match=r"samples 0 … 4095 of streams 0 … 0 are there with other bits"):
+            file.add((range(1), done_of(8192, 1024)), (range(1), done_of(0, 4096, row=1)))
+        assert (len(file.rows()), file.n_samples) == (2, 8192)
+        assert [ladder.spans for _, ladder in file.ladders()] == [((0, 4096),), ((4096, 8192),)]
+
+
+def test_two_checkpoints_of_one_run_merge(small, tmp_path, ran):
+    a, b, c = (tmp_path / f"{name}.sqlite" for name in "abc")
+    logpx.estimate(PPCA, X[:3], n_samples=100_000, checkpoint=a)
+    shutil.copy(a, b)
+    for file, odd in ((a, 0), (b, 1)):
+        with sqlite3.connect(file) as connection:
+            connection.execute("DELETE FROM tasks WHERE rowid % 2 = ?", [odd])
+        connection.close()
+    logpx.estimate(PPCA, X[0], n_samples=5000, checkpoint=c)
+    with Checkpoint.open(a, create=True) as file:
+        before = len(file.rows())
+        assert file.merge(b) > 0
+        assert file.merge(b) == 0
+        assert file.merge(a) == 0
+        assert len(file.rows()) > before
+        with pytest.raises(StoreError, match=r"another run.*streams"):
+            file.merge(c)
+    ran.clear()
+    logpx.estimate(PPCA, X[:3], n_samples=98_304, checkpoint=a)
+    assert ran == []
+    with sqlite3.connect(b) as connection:
+        ((ladder,),) = connection.execute("SELECT ladder FROM tasks LIMIT 1")
+        other = Ladder.from_bytes(ladder)
+        next(iter(other._nodes.values())).heads[0, 0] += 1e-9
+        connection.execute(
+            "UPDATE tasks SET ladder = ? WHERE rowid = (SELECT min(rowid) FROM tasks)", [other.to_bytes()]
+        )
+    connection.close()
+    with Checkpoint.open(a, create=True) as file:
+        rows = file.rows()
+        with pytest.raises(StoreError, match="with other bits"):
+            file.merge(b)
+        assert file.rows() == rows
+    with Checkpoint.open(tmp_path / "new.sqlite", create=True) as file:
+        assert file.merge(a) == len(rows)
+
+
+@pytest.mark.parametrize("n_rows", [1, 3000])
+def test_many_rows_are_read_at_once(n_rows, path):
+    """Rows of single blocks, more than are fetched at a time."""
+    log_weights = np.random.default_rng(0).normal(0.0, 2.0, (1, n_rows * BLOCK))
+    whole = Ladder((1,), tail=300).update(log_weights)
+    with Checkpoint.open(path, create=True) as file:
+        file._connection.execute("BEGIN")
+        for i in range(n_rows):
+            block = log_weights[:, i * BLOCK : (i + 1) * BLOCK]
+            blob = Ladder((1,), tail=300).update(block, start=i * BLOCK).to_bytes()
+            values = (0, 1, i * BLOCK, BLOCK, 0.1, "here", "now", 0, blob, b"")
+            file._connection.execute(f"INSERT INTO tasks VALUES ({', '.join('?' * len(values))})", values)
+        file._connection.execute("COMMIT")
+        assert file.joined(file.rows()) == whole
+        assert file.n_samples == n_rows * BLOCK
+
+
+# --- refused, and left as it is ----------------------------------------------------------------------------
+
+
+def refused(path, says, error=StoreError, **changes):
+    before = {file: file.read_bytes() for file in path.parent.iterdir()}
+    with pytest.raises(error, match=says):
+        logpx.estimate(**{"model": PPCA, "x": X[0], "n_samples": 5000, "checkpoint": path} | changes)
+    assert {file: file.read_bytes() for file in path.parent.iterdir()} == before
+
+
+FACTORS = logpx.models.FactorAnalysis(PPCA.weights, PPCA.mean, np.full(8, PPCA.noise_variance))
+OTHER = logpx.models.PPCA(0.5 * PPCA.weights, PPCA.mean, PPCA.noise_variance)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"seed": 1}, r"What differs: seed \(0 there, 1 here\)\. Make the call"),
+        ({"x": X[1]}, r"; x \(sha256:\w+… there, sha256:\w+… here\)"),
+        ({"x": X}, "streams"),
+        ({"model": OTHER}, "theta"),
+        ({"model": FACTORS}, "model.*'ppca' there, 'factor_analysis' here"),
+        ({"proposal": Gaussian([0.0, 0.0], [1.0, 1.0])}, "proposal_numbers"),
+        ({"proposal": Prior()}, "proposal"),
+        ({"points": "sobol"}, "points.*'independent' there, 'sobol' here"),
+        ({"n_replicates": 2}, "n_replicates"),
+        ({"dtype": "float32"}, "dtype"),
+        ({"groups": (50,)}, r"groups \(\[\] there, \[50\] here\)"),
+        ({"common": True}, "common"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_the_checkpoint_of_another_run(changes, says, path):
+    logpx.estimate(PPCA, X[0], n_samples=5000, checkpoint=path)
+    refused(path, f"the checkpoint of another run.*{says}", **changes)
+
+
+@pytest.mark.parametrize(
+    ("function", "says"), [("source_hash", "the code of logpx"), ("target", "the CPU target, for which alone the same")]
+)
+def test_the_checkpoint_of_another_code_or_cpu(function, says, path, monkeypatch):
+    logpx.estimate(PPCA, X[0], n_samples=5000, checkpoint=path)
+    monkeypatch.setattr(_jit, function, lambda: "another")
+    refused(path, f"{says}.*'another' here")
+
+
+def foreign(path):
+    with sqlite3.connect(path) as file:
+        file.execute("PRAGMA journal_mode = WAL")
+        file.execute("CREATE TABLE a (b)")
+    file.close()
+
+
+def results_store(path):
+    from logpx_bench.store import Store
+
+    Store.open(path).close()
+
+
+def newer(path):
+    Checkpoint.open(path, create=True).close()
+    with sqlite3.connect(path) as file:
+        file.execute("PRAGMA user_version = 99")
+    file.close()
+
+
+def lacking(path):
+    Checkpoint.open(path, create=True).close()
+    with sqlite3.connect(path) as file:
+        file.execute("DROP TABLE tasks")
+    file.close()
+
+
+def cut(length):
+    def make(path):
+        logpx.estimate(PPCA, X[0], n_samples=1 << 16, checkpoint=path)
+        data = path.read_bytes()
+        path.write_bytes(data[: length if length > 0 else length + len(data)])
+
+    return make
+
+
+def with_one_bit_turned(column):
+    def make(path):
+        logpx.estimate(PPCA, X[0], n_samples=5000, checkpoint=path)
+        with sqlite3.connect(path) as file:
+            ((data,),) = file.execute(f"SELECT {column} FROM tasks WHERE start = 0")
+            data = data or b"\0" * 72
+            file.execute(f"UPDATE tasks SET {column} = ?", [data[:70] + bytes([data[70] ^ 1]) + data[71:]])
+        file.close()
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: path.write_bytes(b"\x89PNG and so on"), "no checkpoint of logpx, nor any SQLite file"),
+        (foreign, "another kind of SQLite file"),
+        (results_store, "another kind of SQLite file"),
+        (newer, "newer than this logpx reads"),
+        (lacking, "is damaged: it lacks tables"),
+        (cut(50), "is damaged|cut short|another kind"),
+        (cut(4096), "is damaged or cut short"),
+        (cut(-4096), "is damaged or cut short"),
+        (cut(-1), "is damaged or cut short"),
+        (with_one_bit_turned("ladder"), "is damaged .*not a ladder"),
+        (lambda path: path.mkdir(), "is a folder"),
+    ],
+    ids=str,
+)
+def test_a_file_that_is_no_checkpoint(make, says, path):
+    make(path)
+    if path.is_dir():
+        with pytest.raises(StoreError, match=says):
+            logpx.estimate(PPCA, X[0], n_samples=10, checkpoint=path)
+        return
+    refused(path, says)
+    with pytest.raises(StoreError, match=says), Checkpoint.open(path) as file:
+        list(file.ladders())
+
+
+def test_groups_that_were_altered_are_refused(path):
+    options = {"x": X[0], "groups": (50,), "n_samples": tasks.CHUNK, "checkpoint": path}
+    logpx.estimate(PPCA, **options)
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE tasks SET groups = zeroblob(length(groups))")
+    file.close()
+    refused(path, "is damaged: the groups of samples 0", **options)
+
+
+@pytest.mark.parametrize("given", [5, True, b"a", object()])
+def test_what_is_no_path_is_refused(given):
+    with pytest.raises(InputError, match=r"checkpoint=.*the path of a file"):
+        logpx.estimate(PPCA, X[0], n_samples=10, checkpoint=given)
+
+
+def test_places_where_no_file_can_be(tmp_path):
+    with pytest.raises(StoreError, match="its folder does not exist"):
+        logpx.estimate(PPCA, X[0], n_samples=10, checkpoint=tmp_path / "no" / "run.sqlite")
+    with pytest.raises(StoreError, match=r"there is no checkpoint here.*estimate\(…, checkpoint="):
+        Checkpoint.open(tmp_path / "run.sqlite")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_file_becomes_a_checkpoint(path):
+    path.touch()
+    logpx.estimate(PPCA, X[0], n_samples=2048, checkpoint=path)
+    with Checkpoint.open(path) as file:
+        assert file.n_samples == 2048
+    assert [file.name for file in path.parent.iterdir()] == ["run.sqlite"], "nothing is left beside"
+
+
+# --- which rows serve --------------------------------------------------------------------------------------
+
+
+def row(first_stream, n_streams, start, n_samples, ids=itertools.count()):  # noqa: B008
+    return checkpoint.Row(next(ids), first_stream, n_streams, start, n_samples)
+
+
+def test_lanes_lie_within_rows():
+    assert checkpoint.lane_size([], 100, 64) == 64
+    assert checkpoint.lane_size([row(0, 16, 0, 8), row(96, 4, 0, 8)], 100, 64) == 16
+    assert checkpoint.lane_size([row(0, 64, 0, 8), row(64, 36, 0, 8)], 100, 64) == 64
+    assert checkpoint.lane_size([row(96, 4, 0, 8)], 100, 64) == 32
+
+
+def test_of_rows_that_overlap_the_largest_serves():
+    rows = [row(0, 2, 0, 8), row(0, 1, 0, 4), row(0, 1, 4, 4), row(1, 1, 8, 8), row(1, 1, 16, 16)]
+    (first, second), beyond = checkpoint.chains(rows, 2, 1, 24)
+    assert [(r.start, r.stop) for r in first] == [(0, 8)]
+    assert [(r.start, r.stop) for r in second] == [(0, 8), (8, 16)]
+    assert beyond == [24, 16]
+    assert [[r.start for r in run] for run in checkpoint.neighbours(second, 24)] == [[0], [8]], "other streams"
+    lane = [row(0, 1, start, 4) for start in (0, 4, 8, 16, 20)]
+    assert [[r.start for r in run] for run in checkpoint.neighbours(lane, 8)] == [[0, 4], [8], [16, 20]]
+    (first, second), beyond = checkpoint.chains(rows, 2, 1, 4)
+    assert [(r.start, r.stop) for r in first] == [(0, 4)]
+    assert second == []
+    assert beyond == [0, 0]
