@@ -202,9 +202,7 @@ def test_without_any_worker_a_run_ends_and_its_checkpoint_goes_on(executor, smal
 def test_a_task_that_kills_its_workers_is_given_up(executor, monkeypatch):
     """After as many deaths as the scheduler allows a task: told as an error, and not tried for ever."""
     monkeypatch.setattr(executor._client.cluster.scheduler, "allowed_failures", 0)
-    with pytest.raises(
-        WorkerError, match=r"gave a task up.*workers died while running it.*checkpoint"
-    ):
+    with pytest.raises(WorkerError, match=r"gave a task up.*workers died while running it.*checkpoint"):
         executor.submit(os._exit, 1).result()
 
 
