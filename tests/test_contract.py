@@ -250,6 +250,8 @@ PLANTED = [
     ("forbidden", "logpx/models/planted.py", "import logpx_bench.store", "logpx_bench"),
     ("forbidden", "logpx/planted.py", "def f():\n    import matplotlib.pyplot", "matplotlib"),
     ("forbidden", "logpx/planted.py", "import sqlite3", "sqlite3"),
+    ("forbidden", "logpx/engine.py", "import sqlite3", "sqlite3"),
+    ("forbidden", "logpx/checkpoint.py", "import typer", "typer"),
     ("forbidden", "logpx/planted.py", "from typer import Option", "typer"),
     ("forbidden", "logpx_bench/figures/planted.py", "from logpx.models import PPCA", "logpx.models.PPCA"),
     ("cycles", "logpx/models/a.py", "from .b import x", "cycle"),

@@ -19,8 +19,8 @@ def execute(source):
     return names
 
 
-def test_there_are_two_python_blocks():
-    assert len(BLOCKS) == 2
+def test_there_are_three_python_blocks():
+    assert len(BLOCKS) == 3
 
 
 def test_the_example_finds_the_exact_answer(capsys):
@@ -46,6 +46,15 @@ def test_the_model_of_ones_own_agrees_with_quadrature():
     exact = np.log(integrate.quad(density, -12, 12, epsabs=0, epsrel=1e-10, points=[0.0, 1.0])[0])
     assert est.std_error < 0.05
     assert abs(est.log_marginal - exact) <= 5 * est.std_error
+
+
+def test_a_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = execute(BLOCKS[2])
+    est, exact = names["est"], names["model"].log_marginal(names["x"][0])
+    assert est.n_samples == 2**25
+    assert abs(est.log_marginal - exact) <= 5 * est.std_error
+    assert (tmp_path / "run.sqlite").exists()
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z]+)(?=  )", TEXT))))

@@ -5,10 +5,11 @@
     dask                as many single-threaded Dask workers on this machine, each with a nanny that starts it anew
     tcp://host:port     the workers of a running Dask cluster (tls:// and others likewise)
 
-All give the same bits. A `ClusterExecutor` is Dask's `client.get_executor()` with what a long run needs beside it:
-the workers are prepared (`dask_worker`) and receive the user's files, tasks of a dead worker go to another, and a run
-without any worker ends with an error after a stated time instead of waiting for ever. A task is a pure function of
-what it was sent, so that it may run twice; its result is used once. Cost: about 2 ms a task of about a second.
+All give the same bits. `ClusterExecutor` is what Dask's `client.get_executor()` is, with what a long run needs beside
+it: the workers are prepared (`dask_worker`) and receive the user's files, it says how many they are at the moment, and
+a run without any ends with an error after a stated time instead of waiting for ever. Dask gives the tasks of a dead
+worker to another. A task is a pure function of what it was sent, so that it may run twice; its result is used once.
+Cost: a few milliseconds a task of about a second.
 """
 
 import concurrent.futures
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from logpx import _jit
-from logpx_bench.errors import InputError, NotAvailableError, WorkerError
+from logpx_bench.errors import InputError, LogpxError, NotAvailableError, WorkerError
 
 #: Seconds without any worker after which a run ends.
 PATIENCE = 120.0
@@ -197,11 +198,10 @@ def on_client(client: Any, upload: Iterable[str | Path] = (), patience: float = 
 
 
 class ClusterExecutor(concurrent.futures.Executor):
-    """Dask's executor, with deaths of workers told as a WorkerError and an end to waiting; see `on_client`."""
+    """The workers of a Dask client; see `on_client`."""
 
     def __init__(self, client: Any, patience: float):
-        self._client, self._pool, self._patience = client, client.get_executor(pure=False), patience
-        self._address = client.scheduler.address
+        self._client, self._address, self._patience = client, client.scheduler.address, patience
         self._cache, self._waiting = str(_jit.cache_folder()), dict[concurrent.futures.Future[Any], Any]()
         self._n_finished, self._n_threads = 0, self._count()
         self._closed = threading.Event()
@@ -220,9 +220,11 @@ class ClusterExecutor(concurrent.futures.Executor):
         """Run fn(*args) on a worker; Dask runs it again elsewhere if the worker dies."""
         from logpx_bench.dask_worker import run_warm
 
+        if self._closed.is_set():
+            raise RuntimeError("this executor was shut down")
         call = functools.partial(fn, **kwargs) if kwargs else fn
         promised: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        self._waiting[promised] = remote = self._pool.submit(run_warm, self._cache, call, *args)
+        self._waiting[promised] = remote = self._client.submit(run_warm, self._cache, call, *args, pure=False)
         promised.add_done_callback(self._release)
         remote.add_done_callback(functools.partial(self._deliver, promised))
         return promised
@@ -233,27 +235,24 @@ class ClusterExecutor(concurrent.futures.Executor):
         if not remote.done():
             remote.cancel()
 
-    def _deliver(self, promised: concurrent.futures.Future[Any], remote: concurrent.futures.Future[Any]) -> None:
-        with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled, or given up
-            if remote.cancelled():
-                promised.set_exception(
-                    WorkerError(f"the Dask scheduler at {self._address} is gone, and its tasks with it")
-                )
-            elif (error := remote.exception()) is not None:
-                promised.set_exception(self._told(error))
-            else:
-                promised.set_result(remote.result())
+    def _deliver(self, promised: concurrent.futures.Future[Any], remote: Any) -> None:
+        """Keep a promise, once: an error of the task as it is, one of Dask's as a WorkerError."""
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # it was cancelled, or given up
+            try:
+                outcome = remote.result()
+            except (Exception, concurrent.futures.CancelledError) as error:
+                gone = "the scheduler is gone" if remote.cancelled() else error
+                told = WorkerError(f"the Dask cluster at {self._address} gave a task up: {gone}. {_THEN}")
+                told.__cause__ = error
+                promised.set_exception(told)
+                return
+            if outcome.error is None:
+                promised.set_result(outcome.result)
                 self._n_finished += 1
-
-    def _told(self, error: BaseException) -> BaseException:
-        """An error of Dask's own as one of ours; a task's as it is."""
-        if type(error).__module__.partition(".")[0] != "distributed":
-            return error
-        told = WorkerError(
-            f"Dask gave a task up: {error}. The same run again goes on from its checkpoint, if it has one"
-        )
-        told.__cause__ = error
-        return told
+                return
+            if not isinstance(outcome.error, LogpxError):
+                outcome.error.add_note(f"raised on a worker, at\n{outcome.lines}")
+            promised.set_exception(outcome.error)
 
     def _count(self) -> int:
         try:
@@ -286,4 +285,3 @@ class ClusterExecutor(concurrent.futures.Executor):
         elif wait:
             concurrent.futures.wait(waiting)
         self._closed.set()
-        self._pool.shutdown(wait=False)

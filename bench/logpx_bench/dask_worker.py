@@ -11,9 +11,10 @@ This file imports nothing of logpx: where the cache is must be settled before lo
 import os
 import shutil
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
@@ -32,10 +33,24 @@ class Setup(WorkerPlugin):
         os.environ["LOGPX_CACHE_DIR"] = os.path.join(worker.local_directory, "logpx-cache")
 
 
-def run_warm(sender_cache: str, function: Callable[..., Any], /, *arguments: Any) -> Any:
-    """function(*arguments), with the sender's compiled kernels in the worker's cache folder."""
+class Outcome(NamedTuple):
+    """What a task gave: its result, or the error that it raised, with the lines where it did."""
+
+    result: Any = None
+    error: Exception | None = None
+    lines: str = ""
+
+
+def run_warm(sender_cache: str, function: Callable[..., Any], /, *arguments: Any) -> Outcome:
+    """function(*arguments), with the sender's compiled kernels in the worker's cache folder.
+
+    An error of the task is an outcome like others: the worker is not at fault, and its log says nothing of it.
+    """
     warm_up(Path(sender_cache), Path(os.environ["LOGPX_CACHE_DIR"]))
-    return function(*arguments)
+    try:
+        return Outcome(function(*arguments))
+    except Exception as error:
+        return Outcome(error=error, lines="".join(traceback.format_tb(error.__traceback__)))
 
 
 def warm_up(sender_cache: Path, root: Path) -> None:

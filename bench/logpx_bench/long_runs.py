@@ -3,9 +3,11 @@
 The cells of a large_k experiment are one stream at n = 2^10, 2^11, … N samples. From the last one come, for k = 2^j,
 RMSE and bias of L_k over its N/k groups, pooled in units (spans of the stream), with the bootstrap over units of
 `summary`; below 32 units no level is kept. Where a unit is a single group, a 95 % interval of 32 units holds the truth
-in 89 % of all cases and one of 64 in 92 % (normal L_k, by simulation). Every cell gives one point of the path: z = (L_n − log p(x))/std_error, the
-time per sample of its own half of the samples, and the peak memory. Points of the path share samples, and so do levels:
-an interval or a band holds for each of them alone.
+in 89 % of all cases and one of 64 in 92 % (normal L_k, by simulation).
+
+Every cell gives one point of the path: z = (L_n − log p(x))/std_error, the time per sample of its own half of the
+samples, and the peak memory. Points of the path share samples, and so do levels: an interval or a band holds for each
+of them alone.
 """
 
 import math
@@ -19,8 +21,10 @@ from logpx_bench.store import Store
 
 Row = dict[str, Any]
 
-_CASE = ("suite", "experiment", "model", "n_latents", "n_observed", "data", "row", "estimator", "estimator_options")
-_CASE += ("points", "dtype", "seed", "exact", "chi2")
+_CASE = (
+    *("suite", "experiment", "model", "n_latents", "n_observed", "data", "row", "estimator", "estimator_options"),
+    *("points", "dtype", "seed", "exact", "chi2"),
+)
 
 
 def large_k(store: Store, experiment: str = "large_k", suite: str | None = None) -> list[Row]:
@@ -28,8 +32,9 @@ def large_k(store: Store, experiment: str = "large_k", suite: str | None = None)
 
     Columns: those of the stream, `n_total` (N), `kind`, `k`; of a level `n_units`, `n_groups`, `rmse`, `rmse_low`,
     `rmse_high` (95 %), `rmse_predicted` = sqrt(χ²/k), `bias`, `bias_std_error`, `bias_predicted` = −χ²/2k; of the path
-    `log_marginal`, `std_error`, `z`, `n_run` (samples that the time is of), `seconds`, `ns_per_sample`, `threads`,
-    `peak_bytes`, `provenance_id` (one a sitting). nats, seconds, bytes; what a row does not have is None.
+    `log_marginal`, `std_error`, `z`, `n_run` (samples that the time is of), `seconds`, `ns_per_sample` (by the clock),
+    `ns_in_chunks` (work in the finished chunks, shared by the threads), `threads`, `peak_bytes`, `provenance_id` (one a
+    sitting). nats, seconds, bytes; what a row does not have is not there.
     """
     cells = [cell for cell in store.cells(experiment, suite) if cell["kind"] == "large_k"]
     if not cells:
@@ -42,7 +47,7 @@ def large_k(store: Store, experiment: str = "large_k", suite: str | None = None)
         levels.setdefault(row["level"], []).append(row)
     return [
         *(case | _level(own[-1], level, rows) for level, rows in sorted(levels.items())),
-        *(case | _point(cell) for cell in own),
+        *(case | _point(cell, float(store.values(cell["key"])["worked_seconds"][0])) for cell in own),
     ]
 
 
@@ -67,7 +72,7 @@ def _level(cell: Row, level: int, rows: list[Row]) -> Row:
     }
 
 
-def _point(cell: Row) -> Row:
+def _point(cell: Row, worked: float) -> Row:
     n_run = cell["n_evaluations"]
     return {
         "kind": "path",
@@ -78,6 +83,7 @@ def _point(cell: Row) -> Row:
         "n_run": n_run,
         "seconds": cell["seconds"],
         "ns_per_sample": 1e9 * cell["seconds"] / n_run,
+        "ns_in_chunks": 1e9 * worked / cell["threads"] / n_run,
         "threads": cell["threads"],
         "peak_bytes": cell["peak_bytes"],
         "provenance_id": cell["provenance_id"],

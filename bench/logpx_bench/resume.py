@@ -31,16 +31,20 @@ class Checkpoints:
         Whether long cells of kinds that can keep their chunks do; some kinds always do.
     fresh : bool
         Whether files that are there are moved aside, and cells begin anew.
+    predict : callable
+        Seconds that a cell is expected to take.
     tell : callable
         Told in words what is gone on from, and what was moved.
     """
 
-    def __init__(self, store: Path, resume: bool, fresh: bool, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, store: Path, resume: bool, fresh: bool, predict: Callable[[Cell], float], tell: Callable[[str], None]
+    ) -> None:
         self.folder = store.with_name(f"{store.name}.checkpoints")
-        self._resume, self._fresh, self._tell = resume, fresh, tell
+        self._resume, self._fresh, self._predict, self._tell = resume, fresh, predict, tell
         self.used: set[Path] = set()
 
-    def of(self, cell: Cell, predicted: Callable[[], float]) -> Path | None:
+    def of(self, cell: Cell) -> Path | None:
         """The file for a cell, in a folder that is there; None for a cell that keeps nothing.
 
         Raises
@@ -49,7 +53,7 @@ class Checkpoints:
             It is no checkpoint, or that of another version of the code.
         """
         resumes = KINDS[cell.kind].resumes
-        if not (resumes == "always" or (resumes == "asked" and self._resume and predicted() >= LONG)):
+        if not (resumes == "always" or (resumes == "asked" and self._resume and self._predict(cell) >= LONG)):
             return None
         path = self.folder / name_of(cell)
         if path not in self.used:

@@ -214,7 +214,8 @@ def run(
     store.write_provenance(where)
     cells = expand(suite)
     there = store.keys()
-    kept = Checkpoints(store.path, resume, fresh, console.print if console is not None else lambda words: None)
+    tell = console.print if console is not None else lambda words: None
+    kept = Checkpoints(store.path, resume, fresh, lambda cell: predict(cell, store, threads)[0], tell)
     with _bar(console, len(cells), executor) as advance:
         for experiment in suite.experiments:
             own = [(cell, key_of(cell, threads)) for cell in cells if cell.experiment == experiment.name]
@@ -226,7 +227,7 @@ def run(
                 counts[key in there] += 1
                 if key not in there:
                     with naming(cell):
-                        path = kept.of(cell, lambda cell=cell: predict(cell, store, threads)[0])
+                        path = kept.of(cell)
                         with stopping(cell, path):
                             record = KINDS[cell.kind].run(cell, Resources(cell.threads or threads, executor, path))
                     row = row_of(cell, record, key, where["id"])

@@ -207,27 +207,30 @@ class Checkpoint:
         own = slice(streams.start - row.first_stream, streams.stop - row.first_stream)
         return {row.start + i * CHUNK: state[own] for i, state in enumerate(states)}
 
-    def add(self, streams: range, done: Done) -> bool:
-        """Commit a finished task. False if it was there already.
+    def add(self, *finished: tuple[range, Done]) -> int:
+        """Commit finished tasks, each with its streams, all or none; how many were not there already.
 
         Raises
         ------
         StoreError
-            It was there with other bits; or it cannot be written because the disk is full: what was there is safe.
+            One was there with other bits; or they cannot be written because the disk is full. What was there is safe.
         """
+        try:
+            with storefile.transaction(self.path, self._connection):
+                return sum(self._inserted(streams, done) for streams, done in finished)
+        except storefile.DiskError as error:
+            raise storefile.DiskError(
+                f"{error}: the first {self.n_samples:,} samples of every stream are there, and the same call goes on"
+            ) from error
+
+    def _inserted(self, streams: range, done: Done) -> bool:
         ladder = done.ladder.to_bytes()
         groups = b"".join(done.groups[start].astype("<f8", copy=False).tobytes() for start in sorted(done.groups))
         key = streams.start, len(streams), done.start, done.stop - done.start
         values = (*key, done.seconds, done.host, _now(), zlib.crc32(groups), ladder, groups)
         command = f"INSERT OR IGNORE INTO tasks ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(values))})"
-        try:
-            with storefile.transaction(self.path, self._connection):
-                if self._connection.execute(command, values).rowcount > 0:
-                    return True
-        except storefile.DiskError as error:
-            raise storefile.DiskError(
-                f"{error}: the first {self.n_samples:,} samples of every stream are there, and the same call goes on"
-            ) from error
+        if self._connection.execute(command, values).rowcount > 0:
+            return True
         where = " AND ".join(f"{name} = ?" for name in _KEY)
         (found,) = self._fetch(f"SELECT ladder, groups FROM tasks WHERE {where}", key)
         self._check_same(Row(0, *key), (ladder, groups), found)
@@ -317,3 +320,15 @@ def leading(chain: Iterable[Row]) -> Iterator[Row]:
             return
         yield row
         at = row.stop
+
+
+def neighbours(chain: Iterable[Row], border: int) -> list[tuple[Row, ...]]:
+    """A chain cut where rows do not follow one another, are of other streams, and at `border`."""
+    runs: list[list[Row]] = []
+    for row in chain:
+        before = runs[-1][-1] if runs else None
+        if before and before.stop == row.start != border and before.streams == row.streams:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    return [tuple(rows) for rows in runs]

@@ -8,11 +8,14 @@ the slowest, so that what is folded is at every moment the run of so many sample
 of threads, any cut into tasks, any number of interruptions. Memory: a few blocks a thread, O(log N) a stream.
 """
 
+import bisect
 import collections
 import concurrent.futures
 import contextlib
 import copy
+import itertools
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,6 +37,8 @@ SMALLEST = 1 << 15
 TASK_SECONDS = 1.0
 #: Parts that such a run is cut into at least: a stop then loses little, and the parts serve as independent batches.
 PARTS = 64
+#: Seconds from a commit to the next, where tasks are shorter.
+COMMIT_SECONDS = 0.25
 
 Report = Callable[[int], None]
 
@@ -56,7 +61,8 @@ class Lane:
 
     def gaps(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """What a checkpoint did not hold of a range: (start, count) of aligned pieces."""
-        held = [(a, b) for a, b in self.held if a < stop and start < b]
+        held = self.held[bisect.bisect_right(self.held, start, key=lambda span: span[1]) :]
+        held = list(itertools.takewhile(lambda span: span[0] < stop, held))
         if not held:
             yield start, stop - start
             return
@@ -106,6 +112,8 @@ class Run:
         part = _power_below(max(n_samples * n // (PARTS * size), 1)) if checkpoint is not None else 1 << 62
         self._longest = max(part, CHUNK if problem.group_sizes.size else SMALLEST)
         self._reached: collections.Counter[int] = collections.Counter()  # lanes whose end was there
+        self._unsaved: list[tuple[range, Done]] = []
+        self._saved = 0.0  # when the last commit ended
 
     def _lane_size(self, count: int) -> int:
         """Streams in a lane, a power of two: enough to make tasks of `count` samples each worth scheduling, few enough
@@ -142,6 +150,7 @@ class Run:
                     waiting[future] = order, lane
                 while waiting:
                     self._collect(waiting, failures, report)
+                self._save(soon=False)
             except BaseException:
                 for future in waiting:
                     future.cancel()
@@ -181,16 +190,17 @@ class Run:
                 failures[order] = error
                 continue
             self._finish(lane, future.result(), report)
+        self._save(soon=True)
         for future in [future for future, (order, _) in waiting.items() if failures and order > min(failures)]:
             if future.cancel():
                 del waiting[future]
 
     def _finish(self, lane, done, report):
-        """Store a finished task, and fold what all lanes have."""
+        """Take a finished task, and fold what all lanes have."""
         n = (done.stop - done.start) * len(lane.streams)
         self._speed = n / max(done.seconds, 1e-9)
         if self.checkpoint is not None and done.start < lane.stored_from:
-            self.checkpoint.add(lane.streams, done)
+            self._unsaved.append((lane.streams, done))
         lane.waiting[done.start] = done
         self._chain(lane)
         report(n)
@@ -212,33 +222,32 @@ class Run:
     # --- a checkpoint ------------------------------------------------------------------------------------
 
     def _take(self, checkpoint: store.Checkpoint, stop: int, report: Report) -> None:
-        """Take over what a checkpoint holds below `stop`."""
+        """Take over what a checkpoint holds below `stop`, neighbours joined as far as all lanes have them."""
         chains, beyond = store.chains(checkpoint.rows(), self.problem.n_streams, len(self.lanes[0].streams), stop)
         ends = collections.Counter(row.stop for chain in chains for row in store.leading(chain))
-        self.at = max((end for end, n in ends.items() if n == len(self.lanes)), default=0)
+        common = max((end for end, n in ends.items() if n == len(self.lanes)), default=0)
         joined: dict[Any, Ladder] = {}
         for lane, chain, stored_from in zip(self.lanes, chains, beyond, strict=True):
             lane.stored_from = stored_from
-            folded = [row for row in chain if row.stop <= self.at]
-            for streams in {row.streams for row in folded}:
-                rows = tuple(row for row in folded if row.streams == streams)
+            for rows in store.neighbours(chain, common):
                 if rows not in joined:
                     joined[rows] = checkpoint.joined(rows)
-                own = range(lane.streams.start - streams.start, lane.streams.stop - streams.start)
-                lane.ladder.merge(joined[rows].part(own))
-            if self.problem.group_sizes.size:
-                for row in folded:
-                    for _, more in sorted(checkpoint.groups(row, lane.streams).items()):
-                        lane.join(more)
-            lane.end = self.at
-            for row in chain[len(folded) :]:
-                own = range(lane.streams.start - row.first_stream, lane.streams.stop - row.first_stream)
-                part = checkpoint.joined([row]).part(own)
-                lane.waiting[row.start] = Done(part, checkpoint.groups(row, lane.streams), 0.0, "")
-                lane.held.append((row.start, row.stop))
-            report(len(lane.streams) * sum(row.n_samples for row in chain))
+                first = rows[0].first_stream
+                part = joined[rows].part(range(lane.streams.start - first, lane.streams.stop - first))
+                opened = [checkpoint.groups(row, lane.streams) for row in rows if self.problem.group_sizes.size]
+                done = Done(part, {start: state for one in opened for start, state in one.items()}, 0.0, "")
+                lane.waiting[done.start] = done
+                lane.held.append((done.start, done.stop))
+                report(len(lane.streams) * (done.stop - done.start))
         for lane in self.lanes:
             self._chain(lane)
+
+    def _save(self, soon: bool) -> None:
+        """Commit what is finished; with `soon`, unless the last commit is a moment ago: it waits for the disk."""
+        if self._unsaved and not (soon and time.perf_counter() - self._saved < COMMIT_SECONDS):
+            assert self.checkpoint is not None
+            self.checkpoint.add(*self._unsaved)
+            self._unsaved, self._saved = [], time.perf_counter()
 
     # --- reading -----------------------------------------------------------------------------------------
 

@@ -77,6 +77,8 @@ class SuiteError(LogpxError, ValueError):
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C during a run. Not an Exception: what catches errors lets it pass, as it does KeyboardInterrupt.
 
+    A script that does not catch it ends with its message and status 1; the command `logpx` ends with 130.
+
     Attributes
     ----------
     estimate : Estimate or None

@@ -16,6 +16,7 @@ import traceback
 import logpx
 from logpx import checkpoint, engine
 
+LIMITS = resource.getrlimit(resource.RLIMIT_FSIZE)
 PPCA, X = logpx.models.PPCA.example()
 
 
@@ -28,9 +29,9 @@ def answer(estimate):
 
 
 def announced(add, events):
-    def call(self, streams, done):
+    def call(self, *finished):
         os.write(events, b".")
-        new = add(self, streams, done)
+        new = add(self, *finished)
         os.write(events, b"|")
         return new
 
@@ -55,7 +56,7 @@ def run(request):
         events = os.open(request["events"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         checkpoint.Checkpoint.add = announced(checkpoint.Checkpoint.add, events)
     if "largest_file" in request:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"], resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"], LIMITS[1]))
     model, x = subject(request)
     try:
         return answer(logpx.estimate(model, x, **request["options"]))
@@ -68,6 +69,7 @@ def child(request):
     code = 1
     try:
         result = run(request)
+        resource.setrlimit(resource.RLIMIT_FSIZE, LIMITS)
         if "result" in request:
             with open(request["result"], "w") as file:
                 json.dump(result, file)

@@ -242,13 +242,14 @@ def done_of(start, count, row=0, floor=-np.inf):
 
 def test_a_task_that_was_run_twice_is_ignored(path):
     with Checkpoint.open(path, create=True) as file:
-        assert file.add(range(1), done_of(0, 4096))
-        assert not file.add(range(1), done_of(0, 4096))
-        assert not file.add(range(1), done_of(0, 4096, floor=-12.0)), "with fewer of the largest weights"
-        assert file.add(range(1), done_of(4096, 4096))
+        one, other = done_of(0, 4096), done_of(4096, 4096)
+        assert file.add((range(1), one)) == 1
+        assert file.add((range(1), done_of(0, 4096))) == 0
+        assert file.add((range(1), done_of(0, 4096, floor=-12.0))) == 0, "with fewer of the largest weights"
+        assert file.add((range(1), one), (range(1), other), (range(1), other)) == 1
         assert (len(file.rows()), file.n_samples) == (2, 8192)
         with pytest.raises(StoreError, match=r"samples 0 … 4095 of streams 0 … 0 are there with other bits"):
-            file.add(range(1), done_of(0, 4096, row=1))
+            file.add((range(1), done_of(8192, 1024)), (range(1), done_of(0, 4096, row=1)))
         assert (len(file.rows()), file.n_samples) == (2, 8192)
         assert [ladder.spans for _, ladder in file.ladders()] == [((0, 4096),), ((4096, 8192),)]
 
@@ -480,6 +481,9 @@ def test_of_rows_that_overlap_the_largest_serves():
     assert [(r.start, r.stop) for r in first] == [(0, 8)]
     assert [(r.start, r.stop) for r in second] == [(0, 8), (8, 16)]
     assert beyond == [24, 16]
+    assert [[r.start for r in run] for run in checkpoint.neighbours(second, 24)] == [[0], [8]], "other streams"
+    lane = [row(0, 1, start, 4) for start in (0, 4, 8, 16, 20)]
+    assert [[r.start for r in run] for run in checkpoint.neighbours(lane, 8)] == [[0, 4], [8], [16, 20]]
     (first, second), beyond = checkpoint.chains(rows, 2, 1, 4)
     assert [(r.start, r.stop) for r in first] == [(0, 4)]
     assert second == []

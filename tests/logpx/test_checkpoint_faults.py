@@ -18,16 +18,21 @@ import numpy as np
 import pytest
 
 import logpx
-from logpx import Checkpoint, checkpoint, storefile
+from logpx import Checkpoint, checkpoint, interrupt, storefile
 from logpx.errors import StoreError
 
 PPCA, X = logpx.models.PPCA.example()
 PROGRAM = Path(__file__).with_name("forked_runs.py")
 #: A run of some 35 tasks of milliseconds, and one of three streams with open groups.
-MANY = {"engine": {"CHUNK": 1 << 17, "TASK_SECONDS": 0.0}, "options": {"n_samples": (1 << 22) + 1234, "threads": 2}}
-GROUPS = {"rows": 3, "options": {"n_samples": (3 << 20) + 777, "groups": [50, 5000], "threads": 2}}
+SMALL = {"CHUNK": 1 << 17, "TASK_SECONDS": 0.0, "COMMIT_SECONDS": 0.0}
+MANY = {"engine": SMALL, "options": {"n_samples": (1 << 22) + 1234, "threads": 2}}
+GROUPS = {
+    "engine": {"COMMIT_SECONDS": 0.0},
+    "rows": 3,
+    "options": {"n_samples": (3 << 20) + 777, "groups": [50, 5000], "threads": 2},
+}
 #: One that would take minutes.
-ENDLESS = {"engine": MANY["engine"], "options": {"n_samples": 1 << 34, "threads": 2}}
+ENDLESS = {"engine": SMALL, "options": {"n_samples": 1 << 34, "threads": 2}}
 
 
 class Forks:
@@ -117,7 +122,7 @@ def test_kill_9_at_twenty_moments(forks, unbroken, tmp_path):
 # --- Ctrl-C ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_events", [0, 9, 40])
+@pytest.mark.parametrize("n_events", [1, 9, 40])
 def test_ctrl_c_gives_the_estimate_so_far_and_the_same_call_goes_on(n_events, forks, unbroken, path):
     process = forks.start(MANY, path)
     forks.wait_for(n_events)
@@ -164,7 +169,7 @@ logpx.estimate(model, x[0], n_samples=1 << 36, checkpoint=sys.argv[1])
 """
 
 
-def test_ctrl_c_in_a_script_ends_it_as_ctrl_c_does(path):
+def test_ctrl_c_in_a_script_says_so(path):
     command = [sys.executable, "-c", SCRIPT, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as script:
         assert script.stdout.readline() == "begins\n"
@@ -172,7 +177,7 @@ def test_ctrl_c_in_a_script_ends_it_as_ctrl_c_does(path):
             time.sleep(0.01)
         script.send_signal(signal.SIGINT)
         said = script.communicate(timeout=60)[1]
-    assert script.returncode == -signal.SIGINT, "which a shell shows as 130"
+    assert script.returncode == 1
     assert said.strip().splitlines()[-1].startswith("logpx.errors.Interrupted: stopped after ")
 
 
@@ -180,11 +185,16 @@ def test_a_handler_of_the_program_is_left_alone():
     seen = []
     before = signal.signal(signal.SIGINT, lambda *_: seen.append(1))
     try:
-        made = logpx.estimate(PPCA, X[0], n_samples=20_000, proposal=lambda x: os.kill(os.getpid(), signal.SIGINT) or PPCA.default_proposal(x))  # fmt: skip
-        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        with interrupt.watched() as stopped:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not stopped
     finally:
         signal.signal(signal.SIGINT, before)
-    assert (seen, made.n_samples) == ([1], 20_000)
+    assert seen == [1]
+    with interrupt.watched() as stopped:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stopped
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 # --- the disk ----------------------------------------------------------------------------------------------
@@ -205,18 +215,19 @@ def small_disk(folder, size):
 
 
 def test_a_full_disk(forks, unbroken, tmp_path):
-    """A disk of 400 kB takes some ten tasks. Where none can be mounted, a limit on the size of files stands for it (as
-    it does in the test below)."""
+    """A disk of 400 kB takes some ten tasks."""
     with small_disk(tmp_path / "disk", 400_000) as grow:
         path = tmp_path / "disk" / "run.sqlite"
         if grow is None:
-            return
+            pytest.skip("no tmpfs may be mounted here; test_a_file_that_may_not_grow stands for it")
         answer = forks.run(MANY, path)
         assert answer["error"] == "DiskError"
         n = stored(path)
         assert 3 < n < 30
+        with Checkpoint.open(path) as file:
+            safe = file.n_samples
         assert f"{path}: the disk is full" in answer["says"]
-        assert f"the first {n << 17:,} samples of every stream are there, and the same call goes on" in answer["says"]
+        assert f"the first {safe:,} samples of every stream are there, and the same call goes on" in answer["says"]
         assert forks.run(MANY, path)["error"] == "DiskError", "again, as long as there is no room"
         assert stored(path) >= n
         grow(40_000_000)
@@ -252,7 +263,7 @@ def test_two_runs_at_once(forks, path):
     with Checkpoint.open(path) as file:
         assert file.n_samples > 0, "reading is allowed meanwhile"
         before = file.n_samples
-    forks.wait_for(40)
+    forks.wait_for(forks.events.stat().st_size + 8)
     os.kill(process, signal.SIGKILL)
     forks.end()
     with Checkpoint.open(path) as file:
@@ -321,9 +332,6 @@ def test_a_kernel_whose_imported_helper_was_edited_does_not_run_stale(forks, tmp
     (tmp_path / "a_helper.py").write_text(HELPER.format("-2.50"))
     new = forks.run(request)
     assert new["numbers"] != old["numbers"]
-    assert forks.run(request, path) == {
-        "error": "StoreError", "so_far": None, "says": forks.run(request, path)["says"]
-    }  # fmt: skip
     refusal = forks.run(request, path)["says"]
     assert "log_joint: another kernel, or one whose code, or that of something it calls, was edited" in refusal
     assert "a_users_file.shift" in refusal

@@ -96,6 +96,19 @@ def test_batches_of_streams_do_not_matter(monkeypatch):
     assert bits(split) == bits(whole)
 
 
+def test_totals_do_not_depend_on_how_many_streams_lie_side_by_side(monkeypatch):
+    """A sum over nine nodes: NumPy's own order would be another for one stream than for several."""
+    n = 511 << 10
+    whole = logpx.estimate(PPCA, X, n_samples=n, threads=1)
+    monkeypatch.setattr(engine, "TASK", 1)
+    split = logpx.estimate(PPCA, X, n_samples=n, threads=1)
+    monkeypatch.setattr(engine, "TASK", 1 << 30)
+    together = logpx.estimate(PPCA, X, n_samples=n, threads=1)
+    for one in (split, together):
+        np.testing.assert_array_equal(one.log_marginal, whole.log_marginal)
+        np.testing.assert_array_equal(one.std_error, whole.std_error)
+
+
 def test_any_executor_will_do():
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         given = logpx.estimate(PPCA, X[0], n_samples=10_000, executor=pool)

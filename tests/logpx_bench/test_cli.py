@@ -2,15 +2,18 @@
 
 import dataclasses
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from logpx_bench import cli, doctor
+from logpx_bench import cli, doctor, exits
 from logpx_bench.experiments import KINDS, Record
 from logpx_bench.store import Store
 
@@ -114,6 +117,30 @@ def test_ctrl_c_says_how_to_go_on(invoke, monkeypatch):
     result = invoke("run", "tiny.toml")
     assert result.exit_code == 130
     assert "what is finished is kept\nGo on from there: logpx " in result.output
+
+
+def wait_for_sigterm():
+    with exits.readable():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+
+@pytest.mark.parametrize("ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
+def test_sigterm_stops_like_ctrl_c_and_where_that_is_ignored(ctrl_c, capsys):
+    before, ours = signal.signal(signal.SIGINT, ctrl_c), signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(typer.Exit) as stop:
+            wait_for_sigterm()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert stop.value.exit_code == 143
+    assert "what is finished is kept" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is ours
+
+
+def test_the_command_that_goes_on_does_not_begin_anew(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/bin/logpx", "run", "my suite.toml", "--fresh", "--resume"])
+    assert exits.again() == "logpx run 'my suite.toml' --resume"
 
 
 def test_the_help_has_the_exit_codes(invoke):

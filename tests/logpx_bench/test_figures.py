@@ -270,6 +270,51 @@ def test_more_threads_and_more_memory_are_judged_by_their_numbers(store):
     assert "16,384 times the peak" in module.caption(grown)
 
 
+def test_a_bias_within_its_error_is_a_bound_and_not_a_point(store):
+    module, table = FIGURES["large_k"], FIGURES["large_k"].data(store)
+    rows = module.levels(table)
+    assert [row["k"] for row in rows] == [2**j for j in range(17)]
+    assert {row["n_groups"] for row in rows if row["k"] == 2**16} == {32}
+    (truth,) = {row["chi2"] for row in rows}
+    for row in rows:
+        assert (row["rmse_predicted"], row["bias_predicted"]) == (math.sqrt(truth / row["k"]), -truth / 2 / row["k"])
+        assert row["rmse_low"] < row["rmse"] < row["rmse_high"]
+    sure = [row for row in rows if abs(row["bias"]) > 1.96 * row["bias_std_error"]]
+    assert 4 < len(sure) < len(rows)
+    (hollow,) = (line for line in module.draw(table).axes[1].lines if line.get_marker() == "v")
+    assert list(hollow.get_xdata()) == [row["k"] for row in rows if row not in sure]
+    assert list(hollow.get_ydata()) == [
+        abs(row["bias"]) + 1.96 * row["bias_std_error"] for row in rows if row not in sure
+    ]
+    assert f"Bias is told from zero at every $k$ up to {words.power(sure[-1]['k'])}" in module.caption(table)
+    none = [row | {"bias": 0.0} if row["kind"] == "level" else row for row in table]
+    assert "No bias is told from zero." in module.caption(none)
+
+
+def test_a_path_outside_its_band_and_a_run_that_grows_are_said(store):
+    module, table = FIGURES["large_k"], FIGURES["large_k"].data(store)
+    own = module.path(table)
+    assert [row["k"] for row in own] == [2**j for j in range(10, 22)]
+    assert [row["z"] for row in own] == [(row["log_marginal"] - EXACT) / row["std_error"] for row in own]
+    inside = sum(abs(row["z"]) <= 1.96 for row in own)
+    assert f"{inside} of 12 points lie in the band" in module.caption(table)
+    far = [row | {"z": 9.0} if row["k"] == 2**12 else row for row in table]
+    assert f"{inside - (abs(own[2]['z']) <= 1.96)} of 12 points lie in the band, the farthest at 9.0" in module.caption(
+        far
+    )
+    longer = [
+        row | {"k": row["k"] * 2**6, "n_run": row["n_run"] * 2**6} if row["kind"] == "path" else row for row in table
+    ]
+    assert "10.0 ns a sample by the clock at $2^{24}$ and 10.0 at $2^{27}$, of which the work" in module.caption(longer)
+    assert "the work in the chunks is 9.00 and 9.00;" in module.caption(longer)
+    assert "peak memory 165 MB, as at $2^{24}$" in module.caption(longer)
+    grown = [row | {"peak_bytes": 3.3e8} if row["k"] == 2**27 else row for row in longer]
+    assert "peak memory 330 MB, 100% more than at $2^{24}$" in module.caption(grown)
+    parts = [row | {"provenance_id": str(row["k"] > 2**15)} for row in table]
+    assert "in 2 sittings" in module.caption(parts)
+    assert "sittings" not in module.caption(table)
+
+
 def test_common_streams_are_said_to_help_only_where_they_do(store):
     module, table = FIGURES["ranking"], FIGURES["ranking"].data(store)
     assert "errs less often at" in module.caption(table)

@@ -128,16 +128,19 @@ def test_the_interval_of_rmse_covers_the_truth(n_units, n_groups, least):
 #: A process that sends itself a signal when so many chunks are on disk.
 STOPPED = """
 import os, signal, sys
+from logpx import engine
 from logpx.checkpoint import Checkpoint
 from logpx_bench import cli
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, wherever the tests run
+engine.COMMIT_SECONDS = 0.0
 number, after, add = int(sys.argv.pop(1)), int(sys.argv.pop(1)), Checkpoint.add
 
-def counted(self, *arguments):
+def counted(self, *finished):
     global after
-    new, after = add(self, *arguments), after - 1
-    if after == 0:
+    new, before = add(self, *finished), after
+    after -= new
+    if before > 0 >= after:
         os.kill(os.getpid(), number)
     return new
 

@@ -176,7 +176,7 @@ def test_checkpoints_of_two_runs_stay_apart(merge, tmp_path):
     for words in (("a.sqlite", "b.sqlite", "c.sqlite"), ("b.sqlite", "c.sqlite", "--into", "new.sqlite")):
         result = merge(*words)
         assert result.exit_code == 2
-        assert "c.sqlite are checkpoints of two runs, which differ in seed, states" in result.output
+        assert "c.sqlite are checkpoints of two runs, which differ in seed; nothing was merged" in result.output
     assert not (tmp_path / "new.sqlite").exists()
     with Checkpoint.open("a.sqlite") as file:
         assert file.n_samples == 2**15

@@ -61,9 +61,10 @@ def test_estimators_take_turns(write):
 @pytest.mark.parametrize("name", [path.stem for path in suites.available()])
 def test_suites_that_come_along_are_good(name):
     suite = suites.load(suites.find(name))
-    names = {"error_against_k", "dimension", "proposal_quality", "scaling", "digits", "ranking", "stages", "limits"}
+    names = {"error_against_k", "dimension", "proposal_quality", "scaling", "large_k", "digits", "ranking", "stages"}
     races = {"peers", "peers_one_core", "peers_kernels", "peers_reductions", "peers_memory", "itself"}
-    assert {one.name for one in suite.experiments} == (races if name == "peers" else names)
+    others = {"peers": races, "large_k": {"large_k"}}
+    assert {one.name for one in suite.experiments} == others.get(name, names | {"limits"})
     assert suite.title
     assert all(cell.n_replicates >= 32 for cell in runner.expand(suite) if cell.kind in ("ladder", "ranking"))
 
@@ -179,7 +180,7 @@ def test_an_installation_holds_the_suites(tmp_path):
         text=True,
         check=True,
     )
-    assert done.stdout.split() == [str(tmp_path / "logpx_bench" / "suite.py"), "article", "peers", "quick"]
+    assert done.stdout.split() == [str(tmp_path / "logpx_bench" / "suite.py"), "article", "large_k", "peers", "quick"]
 
 
 def test_unknown_suites_get_the_nearest_name(tmp_path):

@@ -31,11 +31,15 @@ class Span:
         with Checkpoint.open(self.path) as file:
             return len(self._rows(file))
 
-    def billed(self, bill: Bill, n_workers: int) -> Bill:
-        """The bill with all work on these samples, whoever did it, as if these workers had shared it."""
+    def worked(self) -> float:
+        """Seconds that the finished tasks took, of all workers together."""
         assert self.path is not None
         with Checkpoint.open(self.path) as file:
-            worked = file.seconds(self._rows(file))
+            return file.seconds(self._rows(file))
+
+    def billed(self, bill: Bill, n_workers: int) -> Bill:
+        """The bill with all work on these samples, whoever did it, as if these workers had shared it."""
+        worked = self.worked()
         return replace(bill, seconds=worked / n_workers, cpu_seconds=worked)
 
 

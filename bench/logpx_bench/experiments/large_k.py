@@ -76,15 +76,19 @@ def run(cell: Cell, resources: Resources) -> Record:
     columns = describe(estimate) | bill.columns() | sizes(subject.model, x) | {"kl": kl, "chi2": chi2}
     columns |= {"exact": float(subject.model.log_marginal(x)), "threads": resources.n_workers}
     levels = unit_levels(resources.checkpoint, cell.n_samples)
-    return Record(columns=columns, levels=levels, values={"baseline_bytes": [baseline]})
+    return Record(
+        columns=columns, levels=levels, values={"baseline_bytes": [baseline], "worked_seconds": [own.worked()]}
+    )
 
 
 def unit_levels(path: "Path", n_samples: int) -> list[tuple[int, int, int, float, float]]:
     """(unit, level, n_groups, mean, m2) of L_k, k = 2^level, for every level that has 32 units or more."""
-    units, rows, done = finished.spans(path, n_samples, UNITS), [], 0
+    units, done = finished.spans(path, n_samples, UNITS), 0
+    rows: list[tuple[int, int, int, float, float]] = []
     while len(units) >= MIN_UNITS:
         for unit, ladder in enumerate(units):
-            rows += [(unit, *rest) for _, *rest in level_rows(ladder.levels) if rest[0] >= done]
+            own = level_rows(ladder.levels)
+            rows += [(unit, level, n, mean, m2) for _, level, n, mean, m2 in own if level >= done]
         done = units[0].n_samples.bit_length()
         units = [a.merge(b) for a, b in zip(units[::2], units[1::2], strict=True)]
     return rows
