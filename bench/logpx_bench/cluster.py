@@ -136,6 +136,9 @@ def _local_client(n_workers: int) -> Iterator[Any]:
         package.LocalCluster(processes=True, env=one, **options) as cluster,
         package.Client(cluster) as client,
     ):
+        from logpx_bench.dask_worker import LeaveCtrlC
+
+        client.register_plugin(LeaveCtrlC(), name=LeaveCtrlC.name)
         yield client
 
 

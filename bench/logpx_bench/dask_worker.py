@@ -10,6 +10,7 @@ This file imports nothing of logpx: where the cache is must be settled before lo
 
 import os
 import shutil
+import signal
 import threading
 import traceback
 from collections.abc import Callable
@@ -31,6 +32,16 @@ class Setup(WorkerPlugin):
         """Settle Numba's threads and the cache folder."""
         os.environ["NUMBA_NUM_THREADS"] = "1"
         os.environ["LOGPX_CACHE_DIR"] = os.path.join(worker.local_directory, "logpx-cache")
+
+
+class LeaveCtrlC(WorkerPlugin):
+    """On workers that are children of the sender: Ctrl-C, which a terminal sends to all of them, is for the sender."""
+
+    name = "logpx-leave-ctrl-c"
+
+    def setup(self, worker: Worker) -> None:
+        """Ignore it."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Outcome(NamedTuple):

@@ -112,6 +112,8 @@ def test_a_cluster_gives_the_same_bits(executor):
 def test_workers_compute_on_one_thread_and_compile_nothing_that_the_sender_has(executor):
     """Each has a cache folder of its own, filled with the sender's kernels and with no others."""
     logpx.estimate(PPCA, X[:8], n_samples=1 << 17, executor=executor)
+    handlers = executor._client.run(lambda: signal.getsignal(signal.SIGINT))
+    assert set(handlers.values()) == {signal.SIG_IGN}, "Ctrl-C is for the sender"
     environments = executor._client.run(lambda: dict(os.environ))
     names = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     assert {environment[name] for environment in environments.values() for name in names} == {"1"}
