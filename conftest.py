@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 #: Not looked through for doctests: what these import is in the environment of `make peers`.
-collect_ignore_glob = ["bench/logpx_bench/peers/*_kernels.py"]
+collect_ignore_glob = ["bench/logpx_bench/peers/*_kernels.py", "bench/examples/*"]
 
 _TIMED = pytest.StashKey[list]()
 _LARGE_LEFT_OUT = pytest.StashKey[int]()

@@ -21,7 +21,7 @@ SOURCES = {"logpx": ROOT / "kernels" / "logpx", "logpx_bench": ROOT / "bench" / 
 LAYERS = {
     "logpx": [
         ("errors",),
-        ("checks", "fingerprint"),
+        ("checks", "faults", "fingerprint"),
         ("_jit",),
         ("vecmath", "tiles"),
         ("reduce", "pareto", "totals", "dyadic", "groups", "largest"),
@@ -42,7 +42,7 @@ LAYERS = {
         ("engine",),
         ("prepare",),
         ("estimate",),
-        ("compare",),
+        ("compare", "plan"),
         ("",),
     ],
     "logpx_bench": [
@@ -50,7 +50,8 @@ LAYERS = {
         ("errors", "schema", "counts", "dask_worker"),
         ("options", "machine", "ledger", "moments", "assembly", "cluster", "exits", "union"),
         ("store",),
-        ("data", "estimators", "roofline"),
+        ("data", "estimators", "roofline", "score"),
+        ("user_file",),
         ("peers",),
         ("experiments",),
         ("suite", "resume"),

@@ -2,6 +2,8 @@
 
     logpx run SUITE      run a suite (quick, article, or a TOML file) into a store; run again to resume; --executor
                          gives long cells to processes or to a Dask cluster
+    logpx plan MODEL     the samples and hours that a target standard error takes
+    logpx score FILES    log weights from files: estimate, bounds, warnings
     logpx report         draw the figures and the page from a store
     logpx list           what there is: models, estimators, point sets, kinds, suites, figures
     logpx doctor         versions, CPU, threads, kernel cache, store; a non-zero exit if something is wrong
@@ -135,6 +137,69 @@ def _error_words(error: float) -> str:
     if math.isinf(error):
         return "infinite variance"
     return f"{error:.2g}" if error < 1 else "above 1"
+
+
+def _count(text: str) -> int:
+    """A number of samples: digits, or a power of two as 2^16."""
+    from logpx_bench.errors import InputError
+
+    base, _, power = text.rpartition("2^")
+    if base or not power.isdecimal():
+        raise InputError(f"{text!r} is not a number of samples, such as 65536 or 2^16")
+    return 1 << min(int(power), 62) if text != power else int(text)
+
+
+@app.command()
+def plan(
+    model: Annotated[str, typer.Argument(help="A model's name, or a Python file that defines model and x.")],
+    target: Annotated[float, typer.Option("--target", metavar="NATS", help="Standard error to reach, for each row.")],
+    row: Annotated[int | None, typer.Option("--row", min=0, help="One row of x; all of them by default.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="A data set that the model is fitted to.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="NAME=NUMBER", help="An option of the model; repeatable.")
+    ] = None,
+    threads: ThreadsOption = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the pilot.")] = 0,
+    pilot: Annotated[str, typer.Option("--pilot", metavar="N", help="Pilot samples a row.")] = "2^16",
+) -> None:
+    """Say how many samples, and how long, a target standard error takes."""
+    with readable():
+        import numpy as np
+
+        from logpx import plan
+        from logpx_bench import user_file
+        from logpx_bench.errors import InputError
+
+        given = user_file.resolve(model, data, option or ())
+        x = given.x
+        if row is not None:
+            rows = np.atleast_2d(x)
+            if row >= len(rows):
+                raise InputError(f"--row {row}: x has rows 0 to {len(rows) - 1}")
+            x = rows[row]
+        planned = plan(
+            given.model, x, target, proposal=given.proposal, pilot_samples=_count(pilot), seed=seed, threads=threads
+        )
+        console.print(escape(str(planned)), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def score(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".npy, .txt or .csv files of log weights.")],
+    exact: Annotated[str | None, typer.Option("--exact", help="The exact log p(x), or a file with one a row.")] = None,
+    axis: Annotated[int, typer.Option("--axis", help="Axis of a 2-D array along which samples run.")] = -1,
+    groups: Annotated[list[int] | None, typer.Option("--groups", min=1, help="A further k; repeatable.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
+) -> None:
+    """Read log weights that were made elsewhere: the estimate, its error, the bounds, and whether to believe them."""
+    with readable():
+        import json
+
+        from logpx_bench import score
+
+        found = score.score(files, axis=axis, groups=groups or (), exact=exact)
+        text = json.dumps(score.facts(found), allow_nan=False) if as_json else score.words(found)
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -6,6 +6,7 @@ In the order in which data flow:
     proposals    base noise to latents, with their density
     models       the log joint, and the exact log p(x) where it is known
     estimate     log p(x) of a model at x, and how far to trust it
+    plan         how many samples and hours a target standard error takes
     samples      replay of any sample of a run
     Checkpoint   a run on disk, to go on from
     compare      two models on the same data
@@ -20,6 +21,7 @@ from logpx.compare import Comparison, compare
 from logpx.errors import (
     InputError,
     Interrupted,
+    KernelError,
     LadderError,
     LogpxError,
     NonFiniteWeightError,
@@ -33,6 +35,7 @@ from logpx.estimate import Samples, estimate, samples
 from logpx.ladder import Ladder
 from logpx.levels import Levels, Reading
 from logpx.models import Model, log_joint, per_sample
+from logpx.plan import Plan, Predicted, plan
 from logpx.reduce import logsumexp
 from logpx.result import Estimate
 
@@ -44,6 +47,7 @@ __all__ = [
     "Estimate",
     "InputError",
     "Interrupted",
+    "KernelError",
     "Ladder",
     "LadderError",
     "Levels",
@@ -52,6 +56,8 @@ __all__ = [
     "NonFiniteWeightError",
     "NotAvailableError",
     "NotIndependentError",
+    "Plan",
+    "Predicted",
     "Reading",
     "Samples",
     "StoreError",
@@ -65,6 +71,7 @@ __all__ = [
     "logsumexp",
     "models",
     "per_sample",
+    "plan",
     "points",
     "proposals",
     "samples",

@@ -20,7 +20,13 @@ the GIL.
 The cache. Numba does not see that a function imported from another file changed, and would go on using the
 old machine code. The cache folder's name therefore holds a hash of every source file of this package, the
 versions of numba and llvmlite, and the CPU. `LOGPX_CACHE_DIR` moves its root; where the root cannot be
-written, a temporary folder serves this process.
+written, a temporary folder serves this process. A folder that goes away or fills up later costs no more than the
+compiling. Processes that share a folder compile into it one at a time: the others wait, and find the code there. Numba
+numbers a function's files in the order in which they come, so two processes at once could take the same number for
+different signatures.
+
+`NUMBA_BOUNDSCHECK=1` in the environment holds for kernels that are not cached, that is, for users' own: code with such
+checks must not get into the cache, where later runs would find it.
 """
 
 import atexit
@@ -28,6 +34,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import pickle
 import shutil
 import sys
 import tempfile
@@ -169,7 +176,7 @@ def kernel(kind, *, dtypes=("float64",), cache=True):
         dispatcher = _njit(function, cache)
         dispatcher.kind = kind
         dispatcher.dtypes = tuple(dtypes)
-        dispatcher.ready = set()
+        dispatcher.ready, dispatcher.cached = set(), cache
         dispatcher.python = function
         dispatcher.fingerprints = None if cache else {}
         return dispatcher
@@ -204,6 +211,51 @@ def compiled_by_dtype(make_signature):
 
 
 _COMPILING = threading.RLock()
+#: Seconds to wait for another process that compiles; one that was stopped must not hold up the others for good.
+_PATIENCE = 300.0
+
+
+@contextlib.contextmanager
+def _compiling(dispatcher, cached=True):
+    """One thread compiles at a time, and into the cache one process, without bounds checks."""
+    dispatcher.typingctx.refresh()  # most of what loading takes in a new process, so not under the lock
+    dispatcher.targetctx.refresh()
+    with _COMPILING:
+        if not cached:
+            yield
+            return
+        before, numba.config.BOUNDSCHECK = numba.config.BOUNDSCHECK, 0
+        try:
+            with _alone():
+                yield
+        finally:
+            numba.config.BOUNDSCHECK = before
+
+
+@contextlib.contextmanager
+def _alone():
+    """Hold the cache folder's lock, which ends with the process; where there are no locks, go on without."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, ImportError):
+            import fcntl
+
+            file = stack.enter_context((cache_folder() / "lock").open("ab"))
+            until = time.monotonic() + _PATIENCE
+            while time.monotonic() < until:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                time.sleep(0.02)
+        yield
+
+
+def _compile(dispatcher, signature):
+    """Compile or load; where the cache can no longer be read or written, go on without it."""
+    try:
+        dispatcher.compile(signature)
+    except (OSError, EOFError, pickle.PickleError):
+        dispatcher._cache.disable()
+        dispatcher.compile(signature)
 
 
 class _OnFirstCall:
@@ -216,13 +268,18 @@ class _OnFirstCall:
     def compile(self):
         """Compile or load from the cache; seconds spent."""
         start = time.perf_counter()
-        with _COMPILING:
-            if not self._ready:
-                for one in self.signatures:
-                    self.dispatcher.compile(one)
-                self.dispatcher.disable_compile()
-                self._ready = True
+        if not self._ready:
+            with _compiling(self.dispatcher):
+                self._compile_all()
         return time.perf_counter() - start
+
+    def _compile_all(self):
+        if self._ready:  # another thread was first
+            return
+        for one in self.signatures:
+            _compile(self.dispatcher, one)
+        self.dispatcher.disable_compile()
+        self._ready = True
 
     def __call__(self, *arguments):
         if not self._ready:
@@ -239,7 +296,8 @@ def compile_kernel(dispatcher, dtype="float64"):
     if dtype not in dispatcher.ready:
         try:
             if not DISABLED:
-                dispatcher.compile(signature(dispatcher.kind, dtype).args)
+                with _compiling(dispatcher, dispatcher.cached):
+                    _compile(dispatcher, signature(dispatcher.kind, dtype).args)
         except _COMPILE_ERRORS as error:
             name = dispatcher.py_func.__name__
             raise InputError(

@@ -1,5 +1,6 @@
 """Numbers as arguments: one check for all of them. A count, index, size or seed is an int or a whole float."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -19,19 +20,40 @@ def whole(name: str, value: Any, least: int = 1, most: int = MAX_SAMPLES) -> int
     return int(value)
 
 
-def real_array(name: str, values: Any) -> np.ndarray:
-    """The values as a float64 array, infinities and nan included; InputError for anything that is not real numbers."""
+def as_array(name: str, values: Any) -> np.ndarray:
+    """Real numbers of any framework as an array of their own dtype, without a copy where that can be.
+
+    Anything that NumPy reads, has __array__ or speaks DLPack, in the CPU's memory; tensors that record gradients are
+    detached. InputError for complex numbers, truth values, text, masked entries, and what lies on another device.
+    """
     try:
-        array = np.asarray(values)
-        if array.dtype.kind not in "fiub":
-            raise TypeError(f"dtype {array.dtype}")
-        return array.astype(np.float64, copy=False)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: an array of real numbers, not {error}; convert it to float64") from error
+        plain = values.detach() if hasattr(values, "detach") else values
+        foreign = not hasattr(plain, "__array__") and hasattr(plain, "__dlpack__")
+        array = np.from_dlpack(plain) if foreign else np.asarray(plain)
+    except MemoryError:
+        raise
+    except Exception as error:
+        said = str(error).partition("\n")[0]
+        raise InputError(
+            f"{name}: a {type(values).__name__} that cannot be read as an array ({said}). Hand over float32 or float64 "
+            "numbers in the CPU's memory, for example tensor.float().cpu() or jax.device_get(array)"
+        ) from error
+    if np.ma.is_masked(values):
+        raise InputError(f"{name}: a masked array with masked entries; fill them first, for example .filled(-np.inf)")
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{name}: an array of real numbers, not of dtype {array.dtype}; convert it to float64")
+    return array
+
+
+def real_array(name: str, values: Any) -> np.ndarray:
+    """As `as_array`, in float64; infinities and nan included."""
+    with np.errstate(over="ignore"):
+        return as_array(name, values).astype(np.float64, copy=False)
 
 
 def positive_number(name: str, value: Any, unit: str) -> float:
     """The value as a finite float above zero; InputError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < float(value) < np.inf:
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not number or not 0 < value <= sys.float_info.max:
         raise InputError(f"{name}={value!r}: a number above 0, {unit}")
     return float(value)

@@ -7,6 +7,10 @@ runs the samples start … start + count − 1 of several streams, one after the
 ladder nodes (largest first), the raw weights of the last incomplete block, the largest of its weights above a
 `floor` (one at or below it is known not to be among the largest of the whole stream), and its open groups.
 `start` is a multiple of `count`'s enclosing power of two, so the nodes are aligned.
+
+What kernels write lies between two guard rows of nan, one block long each. A kernel that reads past an end finds nan
+there, and a log weight of nan is an error; one that writes past an end is found out, by the nearest cells after each
+block and by all of them after the call. A kernel that raises ends the call; `failed` then says at which block.
 Cost: the three kernels and the tree; nothing is allocated per block. The interpreter lock is released.
 """
 
@@ -22,6 +26,12 @@ from logpx.tree import WORKSPACE
 #: Largest number of blocks in one call is 2^(STACK − 1).
 STACK = 14
 MAX_LEVELS = dyadic.LOG2_BLOCK + STACK
+#: What `run_streams` returns: all is well; a weight was nan or +inf; a kernel wrote into a guard row.
+DONE, BAD_WEIGHT, OVERRUN = 0, 1, 2
+#: The guarded arrays, in the order in which `failed` numbers them.
+GUARDED = ("eps", "z", "log_q", "out")
+#: Guard cells looked at after each block, on either side.
+_NEAREST = 16
 
 
 @inner
@@ -36,6 +46,35 @@ def _first_bad(logs, n):
         if not logs[i] < math.inf:
             return i
     return -1
+
+
+@inner
+def _guarded(rows, like):
+    """Rows 1 … `rows` of B cells for kernels to fill, between two guard rows; all nan."""
+    cells = np.empty((rows + 2, BLOCK), dtype=like.dtype)
+    cells[:] = math.nan
+    return cells
+
+
+@inner
+def _written(cells, n):
+    """Whether one of the n guard cells next to either end has been written."""
+    before, after, found = cells[0], cells[cells.shape[0] - 1], 0
+    for i in range(n):
+        found += 1 if before[BLOCK - 1 - i] == before[BLOCK - 1 - i] or after[i] == after[i] else 0
+    return found > 0
+
+
+@inner
+def _overrun(eps, z, log_q, logs, n):
+    """Which of the guarded arrays was written past an end; −1 if none was."""
+    if _written(eps, n):
+        return 0
+    if _written(z, n):
+        return 1
+    if _written(log_q, n):
+        return 2
+    return 3 if _written(logs, n) else -1
 
 
 def _kernels(dtype):
@@ -68,7 +107,9 @@ def _signature(dtype):
         i8[::1],  # n_top (S,)
         i8[::1],  # group sizes (G,)
         f8[:, :, ::1],  # group states (S, G, groups.N_FIELDS)
-        i8[::1],  # failed (2,): stream, position of the first nan or +inf
+        i8[
+            ::1
+        ],  # failed (2,): stream, and the first bad sample, or the array overrun, or the block that a kernel raised at
     )
 
 
@@ -77,11 +118,10 @@ def run_streams(
     points, proposal, log_joint, block_tree, states, n_base, lams, lam_of, proposal_dims, theta, model_dims, x, x_of,
     n_latents, start, count, moments_out, heads_out, raw_out, top_out, floor, n_top, group_sizes, group_states, failed,
 ):  # fmt: skip
-    """Run samples [start, start + count) of every stream; 0, or 1 when a weight was nan or +inf (see `failed`)."""
-    eps = np.empty((n_base, BLOCK), dtype=x.dtype)
-    z = np.empty((n_latents, BLOCK), dtype=x.dtype)
-    log_q = np.empty(BLOCK)
-    logs = np.empty(BLOCK)
+    """Run samples [start, start + count) of every stream; DONE, BAD_WEIGHT or OVERRUN (see `failed`)."""
+    eps_cells, z_cells = _guarded(n_base, x), _guarded(n_latents, x)
+    log_q_cells, logs_cells = _guarded(1, floor), _guarded(1, floor)
+    eps, z, log_q, logs = eps_cells[1 : n_base + 1], z_cells[1 : n_latents + 1], log_q_cells[1], logs_cells[1]
     workspace = np.empty(WORKSPACE)
     moments = np.zeros((dyadic.N_FAMILIES, 3, MAX_LEVELS))
     head = np.zeros(4)
@@ -95,19 +135,24 @@ def run_streams(
         state, lam, data = states[stream], lams[lam_of[stream]], x[x_of[stream]]
         top_state[0], top_state[1] = 0.0, floor[stream]
         for block in range((count + BLOCK - 1) // BLOCK):
+            failed[0], failed[1] = stream, block * BLOCK
             for i in range(BLOCK):  # what a kernel does not write is nan, never a value of the block before
                 logs[i] = math.nan
                 log_q[i] = math.nan
             points(state, start + np.uint64(block * BLOCK), eps)
             proposal(lam, proposal_dims, eps, z, log_q)
             log_joint(theta, model_dims, data, z, logs)
+            overrun = _overrun(eps_cells, z_cells, log_q_cells, logs_cells, _NEAREST)
+            if overrun >= 0:
+                failed[1] = overrun
+                return OVERRUN
             for i in range(BLOCK):
                 logs[i] -= log_q[i]
             n = min(BLOCK, count - block * BLOCK)
             bad = _first_bad(logs, n)
             if bad >= 0:
-                failed[0], failed[1] = stream, block * BLOCK + bad
-                return 1
+                failed[1] = block * BLOCK + bad
+                return BAD_WEIGHT
             largest.keep_largest(logs, n, top, top_state, capacity)
             for g in range(group_sizes.size):
                 groups.feed(logs, n, start + np.uint64(block * BLOCK), group_sizes[g], group_states[stream, g])
@@ -121,7 +166,11 @@ def run_streams(
         n_top[stream] = largest.settle_largest(top, top_state, capacity)
         for i in range(n_top[stream]):
             top_out[stream, i] = top[0, i]
-    return 0
+    overrun = _overrun(eps_cells, z_cells, log_q_cells, logs_cells, BLOCK)
+    if overrun >= 0:
+        failed[1] = overrun
+        return OVERRUN
+    return DONE
 
 
 def _replay_signature(dtype):
@@ -147,10 +196,8 @@ def replay_stream(
     points, proposal, log_joint, state, n_base, lam, proposal_dims, theta, model_dims, x, start, z_out, logs_out
 ):
     """Latents and log weights of samples start … start + n − 1 of one stream, as `run_streams` saw them."""
-    eps = np.empty((n_base, BLOCK), dtype=x.dtype)
-    z = np.empty((z_out.shape[1], BLOCK), dtype=x.dtype)
-    log_q = np.empty(BLOCK)
-    logs = np.empty(BLOCK)
+    eps, z = _guarded(n_base, x)[1 : n_base + 1], _guarded(z_out.shape[1], x)[1 : z_out.shape[1] + 1]
+    log_q, logs = _guarded(1, logs_out)[1], _guarded(1, logs_out)[1]
     count = logs_out.size
     for block in range((count + BLOCK - 1) // BLOCK):
         for i in range(BLOCK):

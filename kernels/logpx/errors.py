@@ -50,6 +50,10 @@ class NonFiniteWeightError(LogpxError, ValueError):
         return _restored, (str(self), vars(self))
 
 
+class KernelError(LogpxError, ValueError):
+    """A kernel raised an exception, or wrote past the ends of the arrays that it was given."""
+
+
 def _restored(message: str, fields: dict[str, Any]) -> NonFiniteWeightError:
     return NonFiniteWeightError(message, **fields)
 

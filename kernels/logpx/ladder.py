@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from logpx import dyadic, nodes, packing, pareto
 from logpx._jit import BLOCK
-from logpx.checks import MAX_SAMPLES, real_array, whole
+from logpx.checks import MAX_SAMPLES, as_array, whole
 from logpx.errors import InputError, LadderError, NonFiniteWeightError, NotAvailableError, NotIndependentError
 from logpx.levels import Levels, Reading
 from logpx.result import Estimate
@@ -27,6 +27,8 @@ from logpx.totals import Summary, pool
 
 #: Largest absolute sample index plus one.
 MAX_INDEX = MAX_SAMPLES
+#: Most blocks taken in at once; what cannot be used in place, a read-only array for one, is copied that much at a time.
+_PIECE = 1 << 10
 
 
 class Ladder:
@@ -107,7 +109,9 @@ class Ladder:
         Parameters
         ----------
         log_weights : array_like, (*shape, n)
-            In nats; −inf is a zero weight. float32 is converted to float64.
+            In nats; −inf is a zero weight. NumPy, memory-mapped files, PyTorch, JAX, lists: anything with __array__ or
+            DLPack in the CPU's memory. float32 and integers are converted to float64, which is exact; float16 and
+            bfloat16 are refused, since steps of a quarter of a nat and more tell nothing of a log weight of −500.
         start : int
             Index of the first one in its stream.
 
@@ -145,7 +149,14 @@ class Ladder:
         return self
 
     def _checked(self, log_weights, start):
-        weights = real_array("log weights", log_weights)
+        given = as_array("log weights", log_weights)
+        if given.dtype.kind == "f" and given.dtype.itemsize < 4:
+            raise InputError(
+                f"log weights in {given.dtype} carry three digits, steps of a quarter of a nat at −500; "
+                "compute them in float32 or float64"
+            )
+        with np.errstate(over="ignore"):
+            weights = given.astype(np.float64, copy=False)
         if weights.ndim != len(self.shape) + 1 or weights.shape[:-1] != self.shape:
             raise InputError(f"log weights have shape {weights.shape}; this ladder takes {(*self.shape, 'n')}")
         weights = weights.reshape(self._streams, weights.shape[-1])
@@ -182,7 +193,7 @@ class Ladder:
         n_blocks, done = weights.shape[1] // BLOCK, 0
         while done < n_blocks:
             at = first + done
-            take = min(at & -at if at else 1 << 62, 1 << ((n_blocks - done).bit_length() - 1))
+            take = min(at & -at if at else _PIECE, 1 << ((n_blocks - done).bit_length() - 1), _PIECE)
             piece = weights[:, done * BLOCK : (done + take) * BLOCK]
             self._put_node(at // take, nodes.forest(piece)[0])
             done += take

@@ -122,7 +122,7 @@ class Levels:
 
         Order 1 is L_2k + Δ_k over groups of 2k, order 2 is (8 L_4k − 6 L_2k + L_k)/3 over groups of 4k.
         """
-        if order not in (1, 2):
+        if isinstance(order, bool) or not isinstance(order, int | np.integer) or order not in (1, 2):
             raise InputError(f"order={order!r}: 1 or 2")
         level = self.level_of(k) + order
         if level >= self.n_levels:
@@ -151,7 +151,7 @@ def _std_error(variance, count):
         return np.where(count >= MIN_GROUPS, np.sqrt(variance / count), np.nan)
 
 
-def mean_reading(count, mean, m2, n_groups):
+def mean_reading(count: np.ndarray, mean: np.ndarray, m2: np.ndarray, n_groups: np.ndarray) -> Reading:
     """A mean over groups: `count` finite ones of `n_groups`; −inf, and without an error, where some are zero."""
     zero = np.asarray(count) < n_groups
     value = np.where(zero, -np.inf, mean)

@@ -145,7 +145,7 @@ def forest(logs: np.ndarray) -> list[Node]:
     n_blocks = n // BLOCK
     moments, heads = layout(streams, n_blocks)
     compile_kernel(block_tree)
-    _forest(block_tree, np.ascontiguousarray(logs), moments, heads, max(n_blocks.bit_length(), 1))
+    _forest(block_tree, np.require(logs, requirements=["C", "W"]), moments, heads, max(n_blocks.bit_length(), 1))
     return unpack(n_blocks, moments, heads)
 
 

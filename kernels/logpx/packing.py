@@ -112,6 +112,8 @@ def _not_a_ladder(why):
 
 
 def _check_sum(data):
+    if not isinstance(data, bytes | bytearray):
+        raise _not_a_ladder(f"they are a {type(data).__name__}")
     at = len(data) - _CRC.size
     if at < _HEADER.size or zlib.crc32(memoryview(data)[:at]) != _CRC.unpack_from(data, at)[0]:
         raise _not_a_ladder("they are cut short, altered, or of something else")

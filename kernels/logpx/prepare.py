@@ -62,7 +62,7 @@ def check_points(points: Any) -> PointSet:
 
 
 def _check_dtype(dtype, kernels, n_states):
-    if dtype not in _DTYPES:
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise InputError(f"dtype={dtype!r}: one of {', '.join(map(repr, _DTYPES))}")
     for role, kernel in kernels.items():
         if dtype not in kernel.dtypes:
@@ -169,6 +169,8 @@ def prepare(
         "points": point_set.kernels[packed.base], "proposal": packed.kernel, "log_joint": model.log_joint
     }  # fmt: skip
     _check_dtype(dtype, kernels, packed.n_states)
+    if not isinstance(common, bool | np.bool_):
+        raise InputError(f"common={common!r}: True or False")
     if not isinstance(groups, tuple | list):
         raise InputError(f"groups={groups!r}: a tuple of group sizes, such as (50, 5000)")
     sizes = np.array([whole("groups", size) for size in groups], dtype=np.int64)

@@ -171,15 +171,15 @@ def logsumexp(a: ArrayLike, axis: int | tuple[int, ...] | None = None) -> np.flo
     -inf
     """
     array = real_array("logsumexp", a)
-    axes = tuple(range(array.ndim)) if axis is None else np.atleast_1d(axis).tolist()
     try:
+        axes = tuple(range(array.ndim)) if axis is None else np.atleast_1d(axis).tolist()
         axes = np.lib.array_utils.normalize_axis_tuple(axes, array.ndim)
-    except (np.exceptions.AxisError, ValueError) as error:
+    except (np.exceptions.AxisError, ValueError, TypeError, OverflowError) as error:
         raise InputError(f"axis={axis!r} does not fit an array of shape {array.shape}: {error}") from error
     kept = [i for i in range(array.ndim) if i not in axes]
     shape = tuple(array.shape[i] for i in kept)
     length = math.prod(array.shape[i] for i in axes)
-    rows = np.ascontiguousarray(array.transpose(*kept, *axes)).reshape(math.prod(shape), length)
+    rows = np.require(array.transpose(*kept, *axes), requirements=["C", "W"]).reshape(math.prod(shape), length)
     out = np.full(rows.shape[0], -np.inf)
     if length:
         _logsumexp_rows(rows, out)

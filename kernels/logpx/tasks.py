@@ -7,15 +7,17 @@ among the weights raises an error that names the sample by its row and replicate
 the compiled driver for every 2^22 samples, and one merge of its nodes.
 """
 
+import contextlib
 import math
 import platform
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from logpx import driver, groups, nodes
+from logpx import driver, faults, groups, nodes
 from logpx._jit import BLOCK, compile_kernel, compile_now
 from logpx.errors import NonFiniteWeightError
 from logpx.ladder import Ladder
@@ -62,6 +64,11 @@ class Problem:
     def n_streams(self) -> int:
         return len(self.x_of)
 
+    @property
+    def kernels(self) -> dict[str, Any]:
+        """The kernels by kind, in the order in which the driver takes them."""
+        return {"points": self.points_kernel, "proposal": self.proposal_kernel, "log_joint": self.log_joint}
+
     def place(self, stream: int) -> tuple[int, int]:
         """Replicate and row, in the whole run, of a stream."""
         return divmod(self.first + stream, math.prod(self.shape[1:]))
@@ -94,14 +101,17 @@ class Piece:
         self.top = np.full((n, min(keep, count)), -np.inf)
         self.groups = groups.empty((n,), len(problem.group_sizes))
         n_top, failed = np.zeros(n, dtype=np.int64), np.zeros(2, dtype=np.int64)
-        bad = driver.run_streams[problem.dtype](
-            problem.points_kernel, problem.proposal_kernel, problem.log_joint, block_tree,
-            problem.states, problem.n_base, problem.lams, problem.lam_of, problem.proposal_dims,
-            problem.theta, problem.model_dims, problem.x, problem.x_of, problem.n_latents,
-            np.uint64(start), count, self.moments, self.heads, self.raw, self.top, floor, n_top,
-            problem.group_sizes, self.groups, failed,
-        )  # fmt: skip
-        if bad:
+        with _kernels_named(problem, 0, start, failed):
+            bad = driver.run_streams[problem.dtype](
+                *problem.kernels.values(), block_tree,
+                problem.states, problem.n_base, problem.lams, problem.lam_of, problem.proposal_dims,
+                problem.theta, problem.model_dims, problem.x, problem.x_of, problem.n_latents,
+                np.uint64(start), count, self.moments, self.heads, self.raw, self.top, floor, n_top,
+                problem.group_sizes, self.groups, failed,
+            )  # fmt: skip
+        if bad == driver.OVERRUN:
+            raise faults.overrun(problem.model_name, problem.kernels, driver.GUARDED[failed[1]])
+        if bad == driver.BAD_WEIGHT:
             raise bad_weight(problem, int(failed[0]), start + int(failed[1]))
         self.top = self.top[:, : n_top.max(initial=0)]
 
@@ -158,16 +168,29 @@ def run_task(part: Problem, start: int, count: int, keep: int, floor: np.ndarray
     return Done(ladder, open_groups, time.perf_counter() - began, platform.node())
 
 
+@contextlib.contextmanager
+def _kernels_named(problem: Problem, stream: int, start: int, failed: np.ndarray) -> Iterator[None]:
+    """What a kernel raises becomes an error that names it, and the block (`failed`: stream, position) it was at."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        _, row = problem.place(stream + int(failed[0]))
+        raise faults.raised(problem.model_name, problem.kernels, row, start + int(failed[1]), error) from error
+
+
 def replay(problem: Problem, stream: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
     """Latents (n, d) and log weights (n,) of the samples start … stop − 1 of one stream."""
     first = start - start % BLOCK
     z = np.empty((stop - first, problem.n_latents), dtype=problem.x.dtype)
     logs = np.empty(stop - first)
-    driver.replay_stream[problem.dtype](
-        problem.points_kernel, problem.proposal_kernel, problem.log_joint, problem.states[stream], problem.n_base,
-        problem.lams[problem.lam_of[stream]], problem.proposal_dims, problem.theta, problem.model_dims,
-        problem.x[problem.x_of[stream]], np.uint64(first), z, logs,
-    )  # fmt: skip
+    with _kernels_named(problem, stream, first, np.zeros(2, dtype=np.int64)):
+        driver.replay_stream[problem.dtype](
+            *problem.kernels.values(), problem.states[stream], problem.n_base,
+            problem.lams[problem.lam_of[stream]], problem.proposal_dims, problem.theta, problem.model_dims,
+            problem.x[problem.x_of[stream]], np.uint64(first), z, logs,
+        )  # fmt: skip
     return z[start - first :], logs[start - first :]
 
 
@@ -180,7 +203,8 @@ def bad_weight(problem: Problem, stream: int, index: int) -> NonFiniteWeightErro
     return NonFiniteWeightError(
         f"the log weight is {logs[0]} at {where}, z = {values}. A log weight is a real number or −inf "
         f"(a zero weight). logpx.samples(model, x, proposal, {index}, {index + 1}, row={row}, "
-        f"replicate={replicate}, …) replays it; look at log_joint there",
+        f"replicate={replicate}, …) replays it; look at log_joint there. Cells past the ends of z and out hold nan: "
+        "NUMBA_BOUNDSCHECK=1 in the environment finds an index out of range",
         index=index,
         row=row,
         replicate=replicate,

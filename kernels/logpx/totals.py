@@ -96,7 +96,7 @@ class Summary(NamedTuple):
         )
 
 
-def pool_moments(moments):
+def pool_moments(moments: np.ndarray) -> np.ndarray:
     """Merge counts, means and second moments, (J, …, 3, H), along the first axis, around the pooled mean."""
     count, mean, m2 = moments[..., 0, :], moments[..., 1, :], moments[..., 2, :]
     total = count.sum(axis=0)

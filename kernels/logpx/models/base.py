@@ -75,8 +75,9 @@ class Model:
     grad : kernel, optional
         Reserved.
     n_observed : int, optional
-        Length of a row of x, checked where given: give it. Kernels run without bounds checks, so an index past the end
-        of x, theta or z reads whatever lies there. NUMBA_BOUNDSCHECK=1 in the environment finds such an index.
+        Length of a row of x, checked where given: give it. Kernels run without bounds checks. An index past an end of
+        z or out reads nan or is found out when it is written; one past the end of x or theta reads whatever lies
+        there. NUMBA_BOUNDSCHECK=1 in the environment finds every such index.
     name : str, optional
         The kernel's own name by default.
 
