@@ -76,9 +76,9 @@ def pretend(monkeypatch):
     """Ladder cells that run nothing; the list of those that were run."""
     ran = []
 
-    def run(cell, threads):
+    def run(cell, resources):
         ran.append(cell)
-        return Record(columns={"exact": -1.0, "threads": threads}, levels=[(0, 0, 1, -1.0, 0.0)])
+        return Record(columns={"exact": -1.0, "threads": resources.threads}, levels=[(0, 0, 1, -1.0, 0.0)])
 
     monkeypatch.setitem(KINDS, "ladder", dataclasses.replace(KINDS["ladder"], run=run))
     return ran
