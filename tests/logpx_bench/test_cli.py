@@ -44,7 +44,7 @@ def invoke(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pretend(monkeypatch):
-    run = lambda cell, threads: Record(columns={"exact": -1.0})  # noqa: E731
+    run = lambda cell, resources: Record(columns={"exact": -1.0})  # noqa: E731
     monkeypatch.setitem(KINDS, "ladder", dataclasses.replace(KINDS["ladder"], run=run))
 
 
@@ -110,7 +110,7 @@ def test_a_foreseen_error_is_one_message(invoke, tmp_path, arguments, said):
 
 
 def test_ctrl_c_says_how_to_go_on(invoke, monkeypatch):
-    def stop(cell, threads):
+    def stop(cell, resources):
         raise KeyboardInterrupt
 
     monkeypatch.setitem(KINDS, "ladder", dataclasses.replace(KINDS["ladder"], run=stop))
