@@ -160,7 +160,7 @@ class Estimate:
         NotIndependentError
             The stream is not iid.
         """
-        if np.ndim(k) == 0 and k == 1 and not self._each.iid:
+        if isinstance(k, int | np.integer) and k == 1 and not self._each.iid:
             return self._spread_elbo()
         self._require_iid(f"bound({k})")
         if isinstance(k, int | np.integer) and k in self._groups:
