@@ -139,7 +139,7 @@ def _read_front(data):
 
 def _check_front(front, length):
     """The numbers in front agree with one another and with the length."""
-    if not all(size >= 1 for size in front.shape):
+    if not all(size >= 1 for size in front.shape) or math.prod(front.shape) > 1 << 40:
         raise _not_a_ladder(f"its shape is {front.shape}")
     if not all(0 <= height < 63 and 0 <= index < MAX_SAMPLES >> height for height, index in front.keys):
         raise _not_a_ladder("it has nodes beyond index 2^62")
