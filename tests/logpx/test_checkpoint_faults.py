@@ -216,8 +216,8 @@ def small_disk(folder, size):
 
 
 def test_a_full_disk(forks, unbroken, tmp_path):
-    """A disk of 400 kB takes some ten tasks."""
-    with small_disk(tmp_path / "disk", 400_000) as grow:
+    """A disk of 800 kB takes some ten tasks."""
+    with small_disk(tmp_path / "disk", 800_000) as grow:
         path = tmp_path / "disk" / "run.sqlite"
         if grow is None:
             pytest.skip("no tmpfs may be mounted here; test_a_file_that_may_not_grow stands for it")
@@ -236,7 +236,7 @@ def test_a_full_disk(forks, unbroken, tmp_path):
 
 
 def test_a_file_that_may_not_grow(forks, unbroken, path):
-    answer = forks.run(MANY | {"largest_file": 300_000}, path)
+    answer = forks.run(MANY | {"largest_file": 500_000}, path)
     assert answer["error"] == "DiskError"
     assert "the disk is full, or fails" in answer["says"]
     assert stored(path) > 3
