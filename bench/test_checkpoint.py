@@ -75,7 +75,7 @@ def filled(path, n_rows, height=20):
     with Checkpoint.open(path, create=True) as file:
         file._connection.execute("BEGIN")
         for i in range(n_rows):
-            top = -np.sort(-rng.normal(size=(1, max(4097 * 8 // (i + 8), 1))))  # as many as a floor lets through
+            top = -np.sort(-rng.normal(size=(1, 4097 * 8 // (i + 8))))  # as many as a floor lets through
             span = [(i << height, (i + 1) << height)]
             blob = packing.pack(packing.State((1,), True, 4096, span, {(height, i): node}, {}, top))
             values = (0, 1, i << height, 1 << height, 1.0, "", "", 0, blob, b"")
@@ -88,8 +88,9 @@ def going_on(path):
     from logpx import checkpoint
 
     with Checkpoint.open(path, create=True) as file:
-        chains, _ = checkpoint.chains(file.rows(), 1, 1, 1 << 62)
-        return file.joined(chains[0])
+        (chain,), _ = checkpoint.chains(file.rows(), 1, 1, 1 << 62)
+        (rows,) = checkpoint.neighbours(chain, 1 << 62)
+        return file.joined(rows)
 
 
 @pytest.mark.parametrize("n_rows", [2000, pytest.param(100_000, marks=pytest.mark.large)])

@@ -161,8 +161,8 @@ class Checkpoint:
 
     def rows(self) -> list[Row]:
         """All finished tasks, in the order of their samples; of those that begin at one sample, the largest first."""
-        found = self._fetch(f"SELECT rowid, {', '.join(_KEY)} FROM tasks")  # all of it is in the index
-        return sorted(itertools.starmap(Row, found), key=lambda row: (row.start, -row.n_samples, row.first_stream))
+        command = f"SELECT rowid, {', '.join(_KEY)} FROM tasks ORDER BY start, count DESC, first_stream"
+        return list(itertools.starmap(Row, self._fetch(command)))  # all of it is in the index
 
     def ladders(self) -> Iterator[tuple[Row, Ladder]]:
         """Every finished task with its ladder, in the order of `rows`."""
@@ -303,12 +303,14 @@ def chains(rows: Iterable[Row], n_streams: int, size: int, stop: int) -> tuple[l
     found: list[list[Row]] = [[] for _ in range(count)]
     ends, beyond = [0] * count, [stop] * count
     for row in rows:
-        for lane in range(row.first_stream // size, -(-row.streams.stop // size)):
-            if row.stop <= stop and row.start >= ends[lane]:
+        _, first, n, start, n_samples = row
+        end = start + n_samples
+        for lane in range(first // size, -(-(first + n) // size)):
+            if end <= stop and start >= ends[lane]:
                 found[lane].append(row)
-                ends[lane] = row.stop
-            elif row.start < stop < row.stop:
-                beyond[lane] = min(beyond[lane], row.start)
+                ends[lane] = end
+            elif start < stop < end:
+                beyond[lane] = min(beyond[lane], start)
     return found, beyond
 
 
@@ -325,10 +327,12 @@ def leading(chain: Iterable[Row]) -> Iterator[Row]:
 def neighbours(chain: Iterable[Row], border: int) -> list[tuple[Row, ...]]:
     """A chain cut where rows do not follow one another, are of other streams, and at `border`."""
     runs: list[list[Row]] = []
+    expected: tuple[int, int, int] | None = None
     for row in chain:
-        before = runs[-1][-1] if runs else None
-        if before and before.stop == row.start != border and before.streams == row.streams:
+        _, first, n, start, n_samples = row
+        if (first, n, start) == expected and start != border:
             runs[-1].append(row)
         else:
             runs.append([row])
+        expected = first, n, start + n_samples
     return [tuple(rows) for rows in runs]

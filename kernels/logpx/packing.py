@@ -27,6 +27,8 @@ _MAGIC = b"LPXladr\x02"
 _HEADER = struct.Struct("<8s8q")
 _CRC = struct.Struct("<Q")
 _BITS = BLOCK // 8
+#: CRC-32 of any bytes with their own CRC-32 behind them.
+_RESIDUE = zlib.crc32(_CRC.pack(zlib.crc32(b"")))
 
 
 class State(NamedTuple):
@@ -114,8 +116,7 @@ def _not_a_ladder(why):
 def _check_sum(data):
     if not isinstance(data, bytes | bytearray):
         raise _not_a_ladder(f"they are a {type(data).__name__}")
-    at = len(data) - _CRC.size
-    if at < _HEADER.size or zlib.crc32(memoryview(data)[:at]) != _CRC.unpack_from(data, at)[0]:
+    if len(data) < _HEADER.size + _CRC.size or zlib.crc32(data) != _RESIDUE:
         raise _not_a_ladder("they are cut short, altered, or of something else")
 
 
@@ -141,7 +142,7 @@ def _read_front(data):
 
 def _check_front(front, length):
     """The numbers in front agree with one another and with the length."""
-    if not all(size >= 1 for size in front.shape):
+    if not all(size >= 1 for size in front.shape) or math.prod(front.shape) > 1 << 40:
         raise _not_a_ladder(f"its shape is {front.shape}")
     if not all(0 <= height < 63 and 0 <= index < MAX_SAMPLES >> height for height, index in front.keys):
         raise _not_a_ladder("it has nodes beyond index 2^62")
@@ -182,16 +183,27 @@ def joined(pieces: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def side_by_side(blobs: Iterable[bytes]) -> list[State]:
     """States that hold together what these bytes hold: one for all pieces that are single nodes of the same height."""
-    alike: dict[bytes, list[bytes]] = {}
+    alike: dict[tuple[bytes, bytes, bytes], list[bytes]] = {}
+    height_at: dict[bytes, int] = {}  # by what stands before the width of the largest weights; 0 for other pieces
     states = []
     for data in blobs:
-        axes, *sizes = struct.unpack_from("<4q", data, 32) if len(data) >= _HEADER.size else (0,)
-        key = _HEADER.size + 8 * axes + 16  # of the one node, behind shape and span
-        if sizes == [1, 1, 0] and 0 <= axes <= len(data):
-            alike.setdefault(data[:64] + data[72 : 72 + 8 * axes] + data[key : key + 8], []).append(data)
+        head = data[:64]
+        at = height_at.get(head)
+        if at is None:
+            at = height_at[head] = _height_at(data)
+        if at:
+            alike.setdefault((head, data[_HEADER.size : at - 16], data[at : at + 8]), []).append(data)
         else:
             states.append(unpack(data))
     return states + [_merged(group) for group in alike.values()]
+
+
+def _height_at(data):
+    """Where the height of a piece's only node stands, behind shape and span; 0 if it is not one node and no more."""
+    if len(data) < _HEADER.size:
+        return 0
+    axes, *sizes = struct.unpack_from("<4q", data, 32)
+    return _HEADER.size + 8 * axes + 16 if sizes == [1, 1, 0] and 0 <= axes <= len(data) else 0
 
 
 def _merged(group):
@@ -217,8 +229,9 @@ def _merged(group):
     tops = [
         np.frombuffer(data, "<f8", streams * width, size).reshape(streams, width)
         for data, width in zip(group, widths.tolist(), strict=True)
+        if width
     ]
-    top = np.concatenate(tops, axis=1).astype(np.float64)
+    top = np.concatenate(tops or [np.empty((streams, 0))], axis=1).astype(np.float64)
     if not (top < np.inf).all():
         raise _not_a_ladder("they hold weights that are nan or +inf")
     spans = joined(zip(start.tolist(), stop.tolist(), strict=True))

@@ -17,6 +17,8 @@ from logpx.errors import StoreError
 
 #: Seconds to wait for another program that has the file locked.
 PATIENCE = 5.0
+#: Bytes of a page of a new file: several rows of two or three kilobytes fill one with little left over.
+PAGE = 1 << 14
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -110,11 +112,13 @@ def make(path: Path, application_id: int, version: int, tables: Mapping[str, str
     fresh = path.with_name(f"{path.name}-new")
     with told(path, "written"):
         fresh.unlink(missing_ok=True)
-        with contextlib.closing(connect(fresh)) as connection, transaction(path, connection):
-            for name, columns in tables.items():
-                connection.execute(f"CREATE TABLE {name} ({columns})")
-            connection.execute(f"PRAGMA application_id = {application_id}")
-            connection.execute(f"PRAGMA user_version = {version}")
+        with contextlib.closing(connect(fresh)) as connection:
+            connection.execute(f"PRAGMA page_size = {PAGE}")
+            with transaction(path, connection):
+                for name, columns in tables.items():
+                    connection.execute(f"CREATE TABLE {name} ({columns})")
+                connection.execute(f"PRAGMA application_id = {application_id}")
+                connection.execute(f"PRAGMA user_version = {version}")
         fresh.replace(path)
 
 

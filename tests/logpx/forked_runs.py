@@ -71,8 +71,9 @@ def child(request):
         result = run(request)
         resource.setrlimit(resource.RLIMIT_FSIZE, LIMITS)
         if "result" in request:
-            with open(request["result"], "w") as file:
+            with open(request["result"] + "-new", "w") as file:
                 json.dump(result, file)
+            os.replace(request["result"] + "-new", request["result"])
         code = 0
     except BaseException:
         traceback.print_exc()

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import logpx
-from logpx import Checkpoint, _jit, checkpoint, engine, tasks
+from logpx import Checkpoint, _jit, checkpoint, engine, storefile, tasks
 from logpx._jit import BLOCK
 from logpx.errors import InputError, StoreError
 from logpx.ladder import Ladder
@@ -411,8 +411,8 @@ def with_one_bit_turned(column):
         (newer, "newer than this logpx reads"),
         (lacking, "is damaged: it lacks tables"),
         (cut(50), "is damaged|cut short|another kind"),
-        (cut(4096), "is damaged or cut short"),
-        (cut(-4096), "is damaged or cut short"),
+        (cut(storefile.PAGE), "is damaged or cut short"),
+        (cut(-storefile.PAGE), "is damaged or cut short"),
         (cut(-1), "is damaged or cut short"),
         (with_one_bit_turned("ladder"), "is damaged .*not a ladder"),
         (lambda path: path.mkdir(), "is a folder"),

@@ -123,8 +123,9 @@ def test_kill_9_at_twenty_moments(forks, unbroken, tmp_path):
 
 
 @pytest.mark.parametrize("n_events", [1, 9, 40])
-def test_ctrl_c_gives_the_estimate_so_far_and_the_same_call_goes_on(n_events, forks, unbroken, path):
-    process = forks.start(MANY, path)
+def test_ctrl_c_gives_the_estimate_so_far_and_the_same_call_goes_on(n_events, forks, path):
+    longer = MANY | {"options": {"n_samples": (1 << 24) + 1234, "threads": 2}}
+    process = forks.start(longer, path)
     forks.wait_for(n_events)
     os.kill(process, signal.SIGINT)
     _, answer = forks.end()
@@ -132,10 +133,10 @@ def test_ctrl_c_gives_the_estimate_so_far_and_the_same_call_goes_on(n_events, fo
     assert f"The same call goes on from there: finished tasks are in {path}" in answer["says"]
     so_far = answer["so_far"]
     assert so_far["n"] > 0
-    assert f"stopped after {so_far['n']:,} of 4,195,538 samples: log p̂ = -8.09" in answer["says"]
+    assert f"stopped after {so_far['n']:,} of 16,778,450 samples: log p̂ = -8.09" in answer["says"]
     assert " ± " in answer["says"]
     assert forks.run({"options": {"n_samples": so_far["n"]}}) == so_far
-    assert forks.run(MANY, path) == unbroken["many"]
+    assert forks.run(longer, path) == forks.run(longer)
 
 
 def test_ctrl_c_without_a_checkpoint_says_what_would_have_helped(forks):
@@ -215,8 +216,8 @@ def small_disk(folder, size):
 
 
 def test_a_full_disk(forks, unbroken, tmp_path):
-    """A disk of 400 kB takes some ten tasks."""
-    with small_disk(tmp_path / "disk", 400_000) as grow:
+    """A disk of 800 kB takes some ten tasks."""
+    with small_disk(tmp_path / "disk", 800_000) as grow:
         path = tmp_path / "disk" / "run.sqlite"
         if grow is None:
             pytest.skip("no tmpfs may be mounted here; test_a_file_that_may_not_grow stands for it")
@@ -235,7 +236,7 @@ def test_a_full_disk(forks, unbroken, tmp_path):
 
 
 def test_a_file_that_may_not_grow(forks, unbroken, path):
-    answer = forks.run(MANY | {"largest_file": 300_000}, path)
+    answer = forks.run(MANY | {"largest_file": 500_000}, path)
     assert answer["error"] == "DiskError"
     assert "the disk is full, or fails" in answer["says"]
     assert stored(path) > 3

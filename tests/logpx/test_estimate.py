@@ -467,6 +467,23 @@ def test_nan_is_named_with_its_index_and_z_and_can_be_replayed():
     assert not np.isnan(before).any()
 
 
+@logpx.per_sample
+def mostly_zero(theta, dims, x, z):
+    return -math.inf if z[0] < 2.5 else -0.5 * (z[0] * z[0] + (x[0] - z[0]) * (x[0] - z[0]))
+
+
+def test_mostly_zero_weights_give_the_same_ladder_in_any_split(monkeypatch):
+    """Some 120 of each stream are not zero, fewer than are kept as the largest, and never as many of each."""
+    model = logpx.Model(mostly_zero, [1.0], 1, prior=Gaussian([0.0], [1.0]))
+    x = np.array([[0.1], [0.2]])
+    whole = logpx.estimate(model, x, n_samples=20_000, threads=1)
+    logs = np.stack([logpx.samples(model, x, None, 0, 20_000, row=row).log_weights for row in range(2)])
+    assert whole.ladder == logpx.Ladder((2,), tail=whole.ladder.tail).update(logs)
+    for name in ("SMALLEST", "CHUNK", "TASK"):
+        monkeypatch.setattr(engine, name, 1024)
+    assert bits(logpx.estimate(model, x, n_samples=20_000, threads=3)) == bits(whole)
+
+
 def test_minus_infinity_is_a_zero_weight_and_is_counted():
     model = logpx.Model(nan_beyond_three, [1.0], 1, prior=Gaussian([0.0], [0.3]))
     estimate = logpx.estimate(model, [0.1], n_samples=50_000, seed=1)

@@ -77,6 +77,17 @@ def test_bytes_altered_anywhere_are_refused_or_are_another_ladder(ladder, data):
             Ladder.from_bytes(bytes(bad))
 
 
+@pytest.mark.parametrize(("word", "says"), [(9, "do not cover"), (10, "do not cover"), (12, "do not cover")])
+def test_indices_that_do_not_fit_the_nodes_are_refused(word, says):
+    """Words 9 and 10 are the span, 11 and 12 the height and the number of its only node."""
+    good = bytearray(Ladder().update(np.zeros(BLOCK), start=BLOCK).to_bytes())
+    assert struct.unpack_from("<4q", good, 72) == (BLOCK, 2 * BLOCK, 10, 1)
+    struct.pack_into("<q", good, 8 * word, 0)
+    for read in (Ladder.from_bytes, lambda blob: Ladder.joined([blob])):
+        with pytest.raises(LadderError, match=says):
+            read(sealed(bytes(good)))
+
+
 @given(st.binary(max_size=400))
 @QUICK
 def test_any_bytes_are_refused(data):
