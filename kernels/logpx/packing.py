@@ -114,6 +114,8 @@ def _not_a_ladder(why):
 
 
 def _check_sum(data):
+    if not isinstance(data, bytes | bytearray):
+        raise _not_a_ladder(f"they are a {type(data).__name__}")
     if len(data) < _HEADER.size + _CRC.size or zlib.crc32(data) != _RESIDUE:
         raise _not_a_ladder("they are cut short, altered, or of something else")
 
