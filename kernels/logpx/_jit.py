@@ -156,7 +156,9 @@ def _plain_python(function):
 class _Inside:
     """A compiled function without the wrappers that calls from Python need: a quarter of what it takes to compile.
 
-    Compiled code takes it for the dispatcher that it holds. A call from Python goes to a second one, made then.
+    Compiled code takes it for the dispatcher that it holds, which must not be called from Python itself: there is nothing
+    to call. A call from Python goes to a second one, made then. It sees types of arguments and no constants: a tuple of
+    several types cannot be indexed by an argument.
     """
 
     def __init__(self, function, **options):
@@ -259,9 +261,9 @@ _PATIENCE = 300.0
 @contextlib.contextmanager
 def _compiling(dispatcher, cached=True):
     """One thread compiles at a time, and into the cache one process, without bounds checks."""
-    dispatcher.typingctx.refresh()  # most of what loading takes in a new process, so not under the lock
-    dispatcher.targetctx.refresh()
     with _COMPILING:
+        dispatcher.typingctx.refresh()  # most of what loading takes in a new process: before the others have to wait
+        dispatcher.targetctx.refresh()
         if not cached:
             yield
             return

@@ -86,9 +86,8 @@ def _shifted(a, at, n, shift, lanes):
     while half >= 1:
         for j in range(half):
             sums[j] += sums[half + j]
-            highs[j] = _larger(highs[half + j], highs[j])
         half >>= 1
-    return highs[0], sums[0]
+    return _fold(highs), sums[0]
 
 
 @vecmath.leaf
@@ -97,11 +96,26 @@ def _strip(a, at):
 
 
 @inner
-def _largest(a, at, n):
-    high = a[at]
-    for i in range(at, at + n):
-        high = _larger(a[i], high)
-    return high
+def _fold(highs):
+    half = _STRIP >> 1
+    while half >= 1:
+        for j in range(half):
+            highs[j] = _larger(highs[half + j], highs[j])
+        half >>= 1
+    return highs[0]
+
+
+@inner
+def _largest(a, at, n, lanes):
+    """The largest of n elements, n whole strips; nan is passed over."""
+    highs = lanes[_STRIP:]
+    for j in range(_STRIP):
+        highs[j] = -math.inf
+    for i in range(at, at + n, _STRIP):
+        values = _strip(a, i)
+        for j in range(_STRIP):
+            highs[j] = _larger(values[j], highs[j])
+    return _fold(highs)
 
 
 @inner
@@ -114,7 +128,7 @@ def _block(a, at, n, shift, lanes):
                 return shift, total
             shift = high
         else:
-            shift = _largest(a, at, n)
+            shift = _largest(a, at, n, lanes)
     return _plain(a, at, n)
 
 
@@ -153,7 +167,7 @@ def _row(a, lanes, padded, counter):
     n, at, block = a.size, 0, 0
     m, s, shift = -math.inf, 0.0, -math.inf
     if n >= _STEP:
-        shift = _largest(a, 0, _STEP)
+        shift = _largest(a, 0, _STEP, lanes)
     while n - at >= _STEP:
         size = min(n - at, _BLOCK) // _STEP * _STEP
         block_m, block_s = _block(a, at, size, shift, lanes)
@@ -171,9 +185,11 @@ def _row(a, lanes, padded, counter):
         m, s = _block(padded, 0, _STEP, shift, lanes)
     elif n > at:
         m, s = _plain(a, at, n - at)
-    for slot in range(counter.shape[1]):
+    slot = 0
+    while block >> slot:
         if (block >> slot) & 1:
             m, s = _merge(m, s, counter[0, slot], counter[1, slot])
+        slot += 1
     return m + math.log(s) if abs(m) < math.inf else m
 
 

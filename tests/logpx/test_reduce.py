@@ -45,6 +45,17 @@ def test_edges_are_scipys(values):
     np.testing.assert_allclose(logpx.logsumexp(values), expected, rtol=4e-16, atol=0)
 
 
+@pytest.mark.parametrize("n", [600, 9000])
+@pytest.mark.parametrize("order", ["repeated", "one after the other"])
+@pytest.mark.parametrize("values", [one for one in EDGES if one], ids=str)
+def test_edges_are_scipys_in_whole_blocks(values, order, n):
+    """Repeated throughout, or in stretches of which each fills whole blocks of its own."""
+    a = np.resize(values, n) if order == "repeated" else np.repeat(values, -(-n // len(values)))
+    with np.errstate(all="ignore"):
+        expected = special.logsumexp(a)
+    np.testing.assert_allclose(logpx.logsumexp(a), expected, rtol=1e-15, atol=4e-16)
+
+
 def test_empty_axes_are_minus_infinity_like_scipys():
     empty = np.empty((3, 0))
     np.testing.assert_array_equal(logpx.logsumexp(empty, axis=1), special.logsumexp(empty, axis=1))
