@@ -156,8 +156,8 @@ def _plain_python(function):
 class _Inside:
     """A compiled function without the wrappers that calls from Python need: a quarter of what it takes to compile.
 
-    Compiled code takes it for the dispatcher that it holds, which must not be called from Python itself: there is nothing
-    to call. A call from Python goes to a second one, made then. It sees types of arguments and no constants: a tuple of
+    Compiled code takes it for the dispatcher that it holds, which must not be called from Python: there is nothing to
+    call. A call from Python goes to a second one, made then. It sees types of arguments and no constants: a tuple of
     several types cannot be indexed by an argument.
     """
 
