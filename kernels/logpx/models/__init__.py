@@ -6,13 +6,16 @@
     linear_gaussian     algebra and kernel of the next two
     ppca                probabilistic PCA
     factor_analysis     the same with a noise variance for each observed number
-    gaussian_mixture    one discrete latent, summed over
+    finite_mixture      what the next two share: one discrete latent, summed over
+    gaussian_mixture    components of continuous numbers
+    bernoulli_mixture   components of binary numbers
     mixture_target      a Gaussian mixture as the density of z
 
 A new model is one file here and one row in `REGISTRY`; the protocol tests then cover it.
 """
 
 from logpx.models.base import LatentModel, Model
+from logpx.models.bernoulli_mixture import BernoulliMixture
 from logpx.models.conjugate_normal import ConjugateNormal
 from logpx.models.factor_analysis import FactorAnalysis
 from logpx.models.gaussian_mixture import GaussianMixture
@@ -26,12 +29,14 @@ REGISTRY: dict[str, type] = {
     "ppca": PPCA,
     "factor_analysis": FactorAnalysis,
     "gaussian_mixture": GaussianMixture,
+    "bernoulli_mixture": BernoulliMixture,
     "mixture_target": GaussianMixtureTarget,
 }
 
 __all__ = [
     "PPCA",
     "REGISTRY",
+    "BernoulliMixture",
     "ConjugateNormal",
     "FactorAnalysis",
     "GaussianMixture",

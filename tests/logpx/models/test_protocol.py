@@ -64,6 +64,7 @@ def test_model_has_what_the_engine_reads(name):
     assert model.name == name
     assert 0 < len(model.summary) < 100
     assert "\n" not in model.summary
+    assert 0 < len(model.exact_route) < 100
     assert model.log_joint.kind == "log_joint"
     assert "float64" in model.log_joint.dtypes
     for array, kind in ((model.theta, np.float64), (model.dims, np.int64)):
