@@ -137,8 +137,9 @@ def _make_factor_analysis(options: Mapping[str, Any], data: str) -> tuple[Any, N
     return model, model.sample(16, options["seed"])
 
 
-def _example(kind: Any) -> Callable[[Mapping[str, Any], str], tuple[Any, NDArray[np.float64]]]:
-    return lambda options, data: kind.example(options["seed"])
+def _example(name: str) -> ModelEntry:
+    kind: Any = library.REGISTRY[name]
+    return ModelEntry(name, kind.summary, _SEED, ("sample",), lambda options, data: kind.example(options["seed"]))
 
 
 _BOTH = ("digits", "sample")
@@ -149,11 +150,7 @@ MODELS = {
     for entry in (
         ModelEntry("ppca", library.PPCA.summary, _LATENT, _BOTH, _make_ppca),
         ModelEntry("factor_analysis", library.FactorAnalysis.summary, _LATENT, _BOTH, _make_factor_analysis),
-        *(
-            ModelEntry(name, kind.summary, _SEED, ("sample",), _example(kind))
-            for name, kind in library.REGISTRY.items()
-            if name not in ("ppca", "factor_analysis")
-        ),
+        *(_example(name) for name in library.REGISTRY if name not in ("ppca", "factor_analysis")),
     )
 }
 
