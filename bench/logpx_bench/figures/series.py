@@ -23,6 +23,11 @@ TITLES: Mapping[str, str] = {
     "factor_analysis": "factor analysis",
     "conjugate_normal": "conjugate normal",
     "gaussian_mixture": "Gaussian mixture",
+    "bernoulli_mixture": "Bernoulli mixture",
+    "dirichlet_multinomial": "Dirichlet-multinomial",
+    "beta_binomial": "beta-binomial",
+    "hidden_markov": "hidden Markov",
+    "rbm": "RBM",
 }
 ORDER = ("uniform", "prior", "importance")
 

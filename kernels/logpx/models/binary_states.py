@@ -24,10 +24,11 @@ _LANE_BITS, _REFRESH = 6, 1024
 
 
 @_jit.leaf
-def take_factor(activation, edge, product):
-    """edge += max(η, 0); product *= 1 + exp(−|η|)."""
+def take_factor(activation, change, edge, product):
+    """η += change; edge += max(η, 0); product *= 1 + exp(−|η|)."""
     for i in range(edge.size):
-        value = activation[i]
+        value = activation[i] + change
+        activation[i] = value
         edge[i] += value if value > 0.0 else 0.0
         product[i] *= 1.0 + vecmath.exp(-abs(value))
 
@@ -61,22 +62,18 @@ def _fill(weights, bias, out):
     for step in range(1 << (d - lane_bits)):
         code = step ^ (step >> 1)
         state = code << lane_bits
-        if step % _REFRESH == 0:
+        anew, bit = step % _REFRESH == 0, 0
+        if anew:
             _start(weights, bias, state, activations)
-        else:
-            bit = 0
-            while (step >> bit) & 1 == 0:
-                bit += 1
-            sign = 1.0 if (code >> bit) & 1 == 1 else -1.0
-            for j in range(p):
-                change = sign * weights[j, lane_bits + bit]
-                for lane in range(lanes):
-                    activations[j, lane] += change
+        while step > 0 and (step >> bit) & 1 == 0:
+            bit += 1
+        sign = 0.0 if anew else 2.0 * ((code >> bit) & 1) - 1.0
+        column = 0 if anew else lane_bits + bit
         edge = out[state : state + lanes]
         for lane in range(lanes):
             edge[lane] = 0.0
         for j in range(p):
-            take_factor(activations[j], edge, product)
+            take_factor(activations[j], sign * weights[j, column], edge, product)
             if j % FACTORS == FACTORS - 1 or j == p - 1:
                 settle_factors(edge, product)
 

@@ -89,11 +89,11 @@ def log_joint(theta, dims, x, z, out):
         for j in range(p):
             sign = 1.0 - 2.0 * x[j]
             for i in range(n):
-                activation[i] = theta[1 + d + j]
+                activation[i] = 0.0
             add_terms(theta, 1 + d + p + j * d, z, start, activation)
             for i in range(n):
                 activation[i] *= sign
-            take_factor(activation, edge, product)
+            take_factor(activation, sign * theta[1 + d + j], edge, product)
             if j % FACTORS == FACTORS - 1 or j == p - 1:
                 settle_factors(edge, product)
         for i in range(n):
