@@ -139,6 +139,10 @@ def proposal_examples():
         "uniform-finite": proposals.Uniform.finite(7),
         "prior": proposals.Prior().bind(model, X[0]),
         "categorical": proposals.Categorical(np.array([0.1, 0.2, 0.7])),
+        "markov_chain": proposals.MarkovChain([0.1, 0.2, 0.7], rng.dirichlet(np.ones(3), size=(5, 3))),
+        "bernoulli": proposals.Bernoulli(rng.uniform(0.1, 0.9, 6)),
+        "binary_table": proposals.BinaryTable(rng.dirichlet(np.ones(64))),
+        "logit_beta": proposals.LogitBeta(scale, scale[::-1] + 1),
         "mixture": proposals.Mixture([0.3, 0.7], np.stack([mean, -mean]), np.stack([scale, 2 * scale])),
     }
 

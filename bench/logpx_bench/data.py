@@ -147,35 +147,23 @@ def _make_mixture_target(options: Mapping[str, Any], data: str) -> tuple[Any, ND
     return library.GaussianMixtureTarget.example(options["seed"], **sizes)
 
 
-def _example(kind: Any) -> Callable[[Mapping[str, Any], str], tuple[Any, NDArray[np.float64]]]:
-    return lambda options, data: kind.example(options["seed"])
+def _example(name: str) -> ModelEntry:
+    kind: Any = library.REGISTRY[name]
+    return ModelEntry(name, kind.summary, _SEED, ("sample",), lambda options, data: kind.example(options["seed"]))
 
 
 _BOTH = ("digits", "sample")
 
-#: Models a suite may name.
+#: Models a suite may name: those that are fitted to the digits, and the example of every other.
 MODELS = {
     entry.name: entry
     for entry in (
         ModelEntry("ppca", library.PPCA.summary, _LATENT, _BOTH, _make_ppca),
         ModelEntry("factor_analysis", library.FactorAnalysis.summary, _LATENT, _BOTH, _make_factor_analysis),
         ModelEntry(
-            "conjugate_normal",
-            library.ConjugateNormal.summary,
-            _SEED,
-            ("sample",),
-            _example(library.ConjugateNormal),
-        ),
-        ModelEntry(
-            "gaussian_mixture",
-            library.GaussianMixture.summary,
-            _SEED,
-            ("sample",),
-            _example(library.GaussianMixture),
-        ),
-        ModelEntry(
             "mixture_target", library.GaussianMixtureTarget.summary, _MIXTURE, ("sample",), _make_mixture_target
         ),
+        *(_example(name) for name in library.REGISTRY if name not in ("ppca", "factor_analysis", "mixture_target")),
     )
 }
 

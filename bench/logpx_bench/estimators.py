@@ -8,7 +8,8 @@ With p the posterior, the relative variance of one weight is χ²(p‖q), so tha
 and KL(p‖q) is what says how large k must be (Chatterjee and Diaconis, 2018, doi:10.1214/17-AAP1319): log k well above
 it. Both are exact here. Between Gaussians they are the library's closed forms. For a box B that holds the posterior
 N(m, Σ) in d dimensions, KL = log|B| − ½ log det(2πeΣ) and 1 + χ² = |B| (4π)^{−d/2} det(Σ)^{−½}, short of the mass
-that the box leaves out (10^-12 or less). For finitely many states they are sums.
+that the box leaves out (10^-12 or less). For finitely many states they are sums. Other proposals bring their own closed
+forms; where there is none, or the posterior is not available, the answer is None.
 """
 
 import math
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logpx.proposals import Categorical, Gaussian, Prior, Proposal, Uniform, divergences
-from logpx_bench.errors import InputError
+from logpx_bench.errors import InputError, LogpxError
 from logpx_bench.options import Option
 
 Vector = NDArray[np.float64]
@@ -106,14 +107,15 @@ def divergence(model: Any, x: Vector, proposal: Proposal) -> tuple[float | None,
     """
     if not hasattr(model, "posterior"):
         return None, None
-    posterior = model.posterior(x)
-    if isinstance(posterior, Gaussian) and isinstance(proposal, Gaussian):
+    try:
+        posterior = model.posterior(x)
+        if isinstance(posterior, Gaussian) and isinstance(proposal, Uniform) and proposal.low is not None:
+            return _against_box(posterior, proposal)
+        if isinstance(posterior, Categorical):
+            return _between_states(posterior, proposal)
         return float(divergences.kl(posterior, proposal)), float(divergences.chi2(posterior, proposal))
-    if isinstance(posterior, Gaussian) and isinstance(proposal, Uniform) and proposal.low is not None:
-        return _against_box(posterior, proposal)
-    if isinstance(posterior, Categorical):
-        return _between_states(posterior, proposal)
-    return None, None
+    except LogpxError:
+        return None, None
 
 
 def _against_box(posterior: Gaussian, box: Uniform) -> tuple[float, float]:

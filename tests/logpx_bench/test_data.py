@@ -114,6 +114,24 @@ def test_divergences_of_a_discrete_latent_are_sums(name):
     assert chi2 == pytest.approx(np.sum((p - q) ** 2 / q), abs=1e-12)
 
 
+@pytest.mark.parametrize("name", ["beta_binomial", "hidden_markov", "sigmoid_belief_network", "rbm"])
+def test_divergences_by_the_proposals_own_closed_forms(name):
+    """None against the posterior itself, some from the default, more from the prior."""
+    subject = data.build(name, {"seed": 0}, "sample")
+    x = data.take(subject, 0)
+    chosen = [make_proposal(kind, {}, subject.model, x) for kind in ("posterior", "importance", "prior")]
+    found = [divergence(subject.model, x, proposal) for proposal in chosen]
+    assert found[0] == pytest.approx((0.0, 0.0), abs=1e-12)
+    for measure in (0, 1):
+        assert found[0][measure] + 1e-4 < found[1][measure] < found[2][measure]
+
+
+def test_no_closed_form_is_no_divergence():
+    subject = data.build("beta_binomial", {"seed": 0}, "sample")
+    x = data.take(subject, 0)
+    assert divergence(subject.model, x, make_proposal("uniform", {}, subject.model, x)) == (None, None)
+
+
 def test_too_narrow_a_proposal_has_infinite_variance():
     model, x = one_latent()
     _, chi2 = divergence(model, x, make_proposal("importance", {"widen": 0.5}, model, x))

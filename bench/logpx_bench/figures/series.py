@@ -24,6 +24,11 @@ TITLES: Mapping[str, str] = {
     "conjugate_normal": "conjugate normal",
     "gaussian_mixture": "Gaussian mixture",
     "mixture_target": "mixture target",
+    "bernoulli_mixture": "Bernoulli mixture",
+    "dirichlet_multinomial": "Dirichlet-multinomial",
+    "beta_binomial": "beta-binomial",
+    "hidden_markov": "hidden Markov",
+    "rbm": "RBM",
 }
 ORDER = ("uniform", "prior", "importance")
 

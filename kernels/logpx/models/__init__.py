@@ -6,18 +6,33 @@
     linear_gaussian     algebra and kernel of the next two
     ppca                probabilistic PCA
     factor_analysis     the same with a noise variance for each observed number
-    gaussian_mixture    one discrete latent, summed over
+    finite_mixture      what the next two share: one discrete latent, summed over
+    gaussian_mixture    components of continuous numbers
+    bernoulli_mixture   components of binary numbers
+    stick_breaking      what the next two share: rates with beta priors, on the logit scale
+    beta_binomial       counts of successes
+    dirichlet_multinomial  counts in categories
+    hidden_markov       a path of discrete states
+    binary_states       all states of a layer of binary units, in Gray-code order, for the next two
+    sigmoid_belief_network  binary causes of binary data
+    rbm                 restricted Boltzmann machine
     mixture_target      a Gaussian mixture as the density of z
 
 A new model is one file here and one row in `REGISTRY`; the protocol tests then cover it.
 """
 
 from logpx.models.base import LatentModel, Model
+from logpx.models.bernoulli_mixture import BernoulliMixture
+from logpx.models.beta_binomial import BetaBinomial
 from logpx.models.conjugate_normal import ConjugateNormal
+from logpx.models.dirichlet_multinomial import DirichletMultinomial
 from logpx.models.factor_analysis import FactorAnalysis
 from logpx.models.gaussian_mixture import GaussianMixture
+from logpx.models.hidden_markov import HiddenMarkov
 from logpx.models.mixture_target import GaussianMixtureTarget
 from logpx.models.ppca import PPCA
+from logpx.models.rbm import RBM
+from logpx.models.sigmoid_belief_network import SigmoidBeliefNetwork
 from logpx.models.user import log_joint, per_sample
 
 #: Name of each built-in model.
@@ -26,18 +41,30 @@ REGISTRY: dict[str, type] = {
     "ppca": PPCA,
     "factor_analysis": FactorAnalysis,
     "gaussian_mixture": GaussianMixture,
+    "bernoulli_mixture": BernoulliMixture,
+    "beta_binomial": BetaBinomial,
+    "dirichlet_multinomial": DirichletMultinomial,
+    "hidden_markov": HiddenMarkov,
+    "sigmoid_belief_network": SigmoidBeliefNetwork,
+    "rbm": RBM,
     "mixture_target": GaussianMixtureTarget,
 }
 
 __all__ = [
     "PPCA",
+    "RBM",
     "REGISTRY",
+    "BernoulliMixture",
+    "BetaBinomial",
     "ConjugateNormal",
+    "DirichletMultinomial",
     "FactorAnalysis",
     "GaussianMixture",
     "GaussianMixtureTarget",
+    "HiddenMarkov",
     "LatentModel",
     "Model",
+    "SigmoidBeliefNetwork",
     "log_joint",
     "per_sample",
 ]

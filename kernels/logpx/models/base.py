@@ -177,6 +177,19 @@ def positive(name: str, value: ArrayLike, n_axes: tuple[int, ...]) -> Floats:
     return array
 
 
+def strictly_between(name: str, value: ArrayLike, n_axes: tuple[int, ...]) -> Floats:
+    """An array of probabilities above 0 and below 1, or an InputError."""
+    array = as_floats(name, value, n_axes=n_axes)
+    bad = np.argwhere((array <= 0) | (array >= 1))
+    if len(bad):
+        at = tuple(int(i) for i in bad[0])
+        where = ", ".join(str(i) for i in at)
+        raise InputError(
+            f"{name}[{where}] is {array[at]}; it must be above 0 and below 1 (what is nearly impossible: 1e-12, say)"
+        )
+    return array
+
+
 def check_x(x: ArrayLike, n_observed: int | None) -> tuple[Floats, bool]:
     """Data as rows (n, p) of finite float64, and whether there was a row axis.
 
@@ -212,6 +225,21 @@ def check_x(x: ArrayLike, n_observed: int | None) -> tuple[Floats, bool]:
             f"square too: at most {LARGEST:.0e} in size"
         )
     return rows, given.ndim == 2
+
+
+def check_states(x: ArrayLike, n_observed: int | None, n_states: ArrayLike) -> tuple[Floats, bool]:
+    """Data as `check_x` gives it, of whole numbers from 0 to n_states − 1, one number or (p,); else an InputError."""
+    rows, batched = check_x(x, n_observed)
+    limit = np.broadcast_to(n_states, rows.shape)
+    bad = np.argwhere((rows < 0) | (rows >= limit) | (rows != np.floor(rows)))
+    if len(bad):
+        row, column = (int(i) for i in bad[0])
+        at = f"row {row}, column {column}" if batched else f"column {column}"
+        raise InputError(
+            f"x holds {rows[row, column]} at {at} (such entries: {len(bad)}); it must be a whole number from 0 to "
+            f"{int(limit[row, column]) - 1} there"
+        )
+    return rows, batched
 
 
 def rows_or_one(values: Floats, batched: bool) -> Any:

@@ -1,7 +1,7 @@
 r"""A Gaussian mixture: one discrete latent, the component.
 
     z ∈ {0, …, K − 1},  p(z) = π_z,   x given z ~ N(μ_z, diag v_z)
-    log p(x) = log Σ_z π_z N(x; μ_z, diag v_z), a sum of K terms in the log domain
+    log p(x) = log Σ_z π_z N(x; μ_z, diag v_z)
 
 The set of latents is finite, so |Z| · uniform Monte Carlo (`Uniform.finite`) is unbiased with nothing cut off. The
 kernel works out the K values of log p(x, z) once for a block of B samples and looks each sample's up, where K ≤ B;
@@ -14,7 +14,7 @@ z are rounded; z holds up to 2^24 states exactly.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,9 +23,10 @@ from numpy.typing import ArrayLike
 from logpx import _jit
 from logpx.checks import whole
 from logpx.errors import InputError
-from logpx.models.base import DEFAULT_WIDEN, check_fit_data, check_x, positive, rows_or_one
-from logpx.proposals import Categorical, Uniform
-from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields
+from logpx.models.base import check_fit_data, check_x, positive
+from logpx.models.finite_mixture import FiniteMixture
+from logpx.proposals import Categorical
+from logpx.proposals.base import Floats, as_floats, packed, set_fields
 
 
 @_jit.leaf
@@ -74,7 +75,7 @@ def log_joint_scalar(theta, dims, x, z):
 
 
 @dataclass(frozen=True, eq=False, init=False)
-class GaussianMixture:
+class GaussianMixture(FiniteMixture):
     """A mixture of K Gaussians with diagonal covariances; z is the component's index, an integer-valued float.
 
     Parameters
@@ -98,7 +99,6 @@ class GaussianMixture:
     -1.418939
     """
 
-    weights: Floats
     means: Floats
     variances: Floats
 
@@ -106,12 +106,6 @@ class GaussianMixture:
     summary: ClassVar[str] = "mixture of Gaussians: one discrete latent, a finite set that can be summed over"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
-    n_latents: ClassVar[int] = 1
-    theta: Floats = field(init=False, repr=False)
-    dims: Integers = field(init=False, repr=False)
-    n_observed: int = field(init=False, repr=False)
-    n_states: int = field(init=False, repr=False)
-    prior: Categorical = field(init=False, repr=False)
 
     def __init__(self, weights: ArrayLike, means: ArrayLike, variances: ArrayLike) -> None:
         weights, means = as_floats("weights", weights, n_axes=(1,)), as_floats("means", means, n_axes=(2,))
@@ -130,52 +124,14 @@ class GaussianMixture:
         set_fields(self, weights=weights, means=means, variances=variances, prior=prior, theta=theta)
         set_fields(self, n_states=n_states, n_observed=p, dims=np.array([n_states, p], dtype=np.int64))
 
+    def _check(self, x: ArrayLike) -> tuple[Floats, bool]:
+        return check_x(x, self.n_observed)
+
     def _log_joints(self, rows: Floats) -> Floats:
-        """log p(x, z) of every row and every state: (n, K)."""
         squares = np.stack([((rows - m) ** 2 / v).sum(axis=1) for m, v in zip(self.means, self.variances, strict=True)])
         constants = np.where(self.weights > 0, self.theta[self.n_states : 2 * self.n_states], -np.inf)
         values: Floats = constants - 0.5 * squares.T
         return values
-
-    def log_marginal(self, x: ArrayLike) -> Any:
-        """Exact log p(x) in nats, by a sum over the K states: a float for x (p,), an array (n,) for x (n, p)."""
-        rows, batched = check_x(x, self.n_observed)
-        values = self._log_joints(rows)
-        top = values.max(axis=1)
-        return rows_or_one(top + np.log(np.exp(values - top[:, None]).sum(axis=1)), batched)
-
-    def responsibilities(self, x: ArrayLike) -> Any:
-        """p(z given x) of every state: (K,) for x (p,), (n, K) for x (n, p)."""
-        rows, batched = check_x(x, self.n_observed)
-        values = self._log_joints(rows)
-        shares = np.exp(values - values.max(axis=1, keepdims=True))
-        return rows_or_one(shares / shares.sum(axis=1, keepdims=True), batched)
-
-    def posterior(self, x: ArrayLike) -> Categorical:
-        """The exact posterior of z as a proposal: every log weight is then log p(x), with variance zero.
-
-        A state whose share underflows (below 1e-308) is never drawn; no digit of p(x) is missing.
-        """
-        shares = self.responsibilities(x)
-        missing = 0.0 if np.ndim(shares) == 1 else np.zeros(len(shares))
-        return Categorical(shares, missing_mass=missing)
-
-    def default_proposal(self, x: ArrayLike, widen: float | None = None) -> Categorical:
-        """The posterior made flatter: 0.95 of its power 1/widen, scaled to sum 1, and 0.05 spread evenly.
-
-        `widen` is 1.3 by default. Every state keeps at least 0.05/K, so that no weight is above 20 K p(x).
-        """
-        rows, batched = check_x(x, self.n_observed)
-        factor = DEFAULT_WIDEN if widen is None else float(positive("widen", widen, (0,)))
-        values = self._log_joints(rows)
-        shares = np.exp((values - values.max(axis=1, keepdims=True)) / factor)
-        flat = 0.95 * shares / shares.sum(axis=1, keepdims=True) + 0.05 / self.n_states
-        return Categorical(rows_or_one(flat, batched))
-
-    def uniform_domain(self, x: ArrayLike) -> Uniform:
-        """The K states: nothing is left out."""
-        check_x(x, self.n_observed)
-        return Uniform(n_states=self.n_states, missing_mass=0.0)
 
     def sample(self, n: int, seed: int = 0, *, return_latents: bool = False) -> Any:
         """n rows drawn from the model: X (n, p), or (X, Z (n, 1)) with return_latents."""

@@ -5,6 +5,9 @@
     uniform      a box, a finite set, or what the model chooses
     prior        the model's prior
     categorical  one discrete latent
+    markov_chain a path of discrete latents
+    bernoulli    binary latents: independent, or by a table of their states
+    logit_beta   independent logits of beta variables
     mixture      Gaussians with diagonal covariances
     divergences  KL, χ² and E[w²] of one Gaussian or mixture against another Gaussian, in closed form
 
@@ -13,8 +16,11 @@ A new proposal is one file here and one row in `REGISTRY`; the protocol tests th
 
 from logpx.proposals import divergences
 from logpx.proposals.base import Proposal
+from logpx.proposals.bernoulli import Bernoulli, BinaryTable
 from logpx.proposals.categorical import Categorical
 from logpx.proposals.gaussian import Gaussian
+from logpx.proposals.logit_beta import LogitBeta
+from logpx.proposals.markov_chain import MarkovChain
 from logpx.proposals.mixture import Mixture
 from logpx.proposals.prior import Prior
 from logpx.proposals.uniform import Uniform
@@ -25,7 +31,24 @@ REGISTRY: dict[str, type[Proposal]] = {
     "uniform": Uniform,
     "prior": Prior,
     "categorical": Categorical,
+    "markov_chain": MarkovChain,
+    "bernoulli": Bernoulli,
+    "binary_table": BinaryTable,
+    "logit_beta": LogitBeta,
     "mixture": Mixture,
 }
 
-__all__ = ["REGISTRY", "Categorical", "Gaussian", "Mixture", "Prior", "Proposal", "Uniform", "divergences"]
+__all__ = [
+    "REGISTRY",
+    "Bernoulli",
+    "BinaryTable",
+    "Categorical",
+    "Gaussian",
+    "LogitBeta",
+    "MarkovChain",
+    "Mixture",
+    "Prior",
+    "Proposal",
+    "Uniform",
+    "divergences",
+]

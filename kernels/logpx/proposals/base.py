@@ -62,6 +62,23 @@ class Proposal(abc.ABC):
         With one row of parameters for each row of x, z is (..., n, d) and rows go with rows.
         """
 
+    def kl(self, q: Proposal) -> Any:
+        """KL(self‖q) in nats, float or (n,), where this kind has a closed form against q; see `divergences.kl`."""
+        raise no_closed_form(self, q)
+
+    def log_second_moment(self, q: Proposal) -> Any:
+        """log E_q[(self/q)²] in nats, likewise; see `divergences.log_second_moment`."""
+        raise no_closed_form(self, q)
+
+
+def no_closed_form(p: Proposal, q: Proposal) -> InputError:
+    """The error that says so."""
+    return InputError(
+        "closed forms exist for two Gaussians, a Mixture and a Gaussian, two Categoricals, LogitBetas or MarkovChains, "
+        f"and for Bernoulli and BinaryTable; given {type(p).__name__} and {type(q).__name__} "
+        "(bind Prior() and Uniform() to their model first)"
+    )
+
 
 def set_fields(instance: object, **values: object) -> None:
     """Set fields of a frozen dataclass while it is being made."""

@@ -82,21 +82,14 @@ class Categorical(Proposal):
     dims: Integers = field(init=False, repr=False)
 
     def __init__(self, probabilities: ArrayLike, *, missing_mass: float | Floats | None = None) -> None:
-        given = as_floats("probabilities", probabilities, n_axes=(1, 2))
-        total = given.sum(axis=-1, keepdims=True)
-        if np.any(given < 0):
-            raise InputError(f"probabilities hold {given.min()}; every one must be at least zero")
-        if np.any(np.abs(total - 1) > 1e-9):
-            worst = total.flat[np.argmax(np.abs(total - 1))]
-            raise InputError(f"probabilities add up to {worst:.12g}; they must add up to 1 (divide by their sum)")
-        shares = packed(given / total)
+        shares = distributions("probabilities", probabilities, n_axes=(1, 2))
         with np.errstate(divide="ignore"):
             logs = np.log(shares)
-        lam = np.concatenate([_edges(shares), logs], axis=-1)
+        lam = np.concatenate([upper_edges(shares), logs], axis=-1)
         missing = 0.0 if missing_mass is None and np.all(shares > 0) else missing_mass
         set_fields(self, probabilities=shares, missing_mass=missing, kernel=categorical_kernel)
         set_fields(self, base="uniform", n_base=1, n_latents=1)
-        set_fields(self, lam=packed(lam), dims=np.array([given.shape[-1]], dtype=np.int64))
+        set_fields(self, lam=packed(lam), dims=np.array([shares.shape[-1]], dtype=np.int64))
 
     @property
     def n_states(self) -> int:
@@ -126,8 +119,20 @@ class Categorical(Proposal):
             return np.log(np.where(inside, chosen, 0.0))
 
 
-def _edges(probabilities: Floats) -> Floats:
-    """Upper edges c_k. From the last state of positive probability on they are 2: rounding leaves no gap below 1."""
+def distributions(name: str, value: ArrayLike, n_axes: tuple[int, ...]) -> Floats:
+    """Probabilities (..., K) that add up to 1 along the last axis (within 1e-9; then scaled to 1), or an InputError."""
+    given = as_floats(name, value, n_axes=n_axes)
+    total = given.sum(axis=-1, keepdims=True)
+    if np.any(given < 0):
+        raise InputError(f"{name} hold {given.min()}; every one must be at least zero")
+    if np.any(np.abs(total - 1) > 1e-9):
+        worst = total.flat[np.argmax(np.abs(total - 1))]
+        raise InputError(f"{name} add up to {worst:.12g}; they must add up to 1 (divide by their sum)")
+    return packed(given / total)
+
+
+def upper_edges(probabilities: Floats) -> Floats:
+    """Edges c_k of the last axis. From the last state of positive probability on they are 2: no gap is left below 1."""
     positive = probabilities > 0
     later: Floats = np.cumsum(positive[..., ::-1], axis=-1)[..., ::-1] - positive
     return np.where(later == 0, 2.0, np.cumsum(probabilities, axis=-1))

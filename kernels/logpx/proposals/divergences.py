@@ -10,7 +10,8 @@ p:
 finite where every e < 2, that is where 2Λ_p − Λ_q is positive definite, and infinite otherwise. They predict an
 importance sampler with log weights l = log p(x, z) − log q(z) from q: with p the posterior, the ELBO is log p(x) −
 KL(q‖p), the variance of w/p(x) is χ²(p‖q), the ESS of k samples about k/(1 + χ²), the Jensen gap about χ²/2k, and k
-must be of the order exp KL(p‖q). For two categorical distributions the sums are over the states. For p a mixture of
+must be of the order exp KL(p‖q). For two categorical distributions the sums are over the states; other kinds bring
+their own closed forms (`Proposal.kl`, `Proposal.log_second_moment`). For p a mixture of
 Gaussians with diagonal covariances v_k and q a diagonal Gaussian, E_q[(p/q)²] is a sum over pairs of components,
 
     Σ_kl π_k π_l Π s (a v_k v_l)^{−½} exp(½ b²/a − ½ δ_k²/v_k − ½ δ_l²/v_l),
@@ -41,7 +42,7 @@ def kl(p: Proposal, q: Proposal) -> Any:
 
     Parameters
     ----------
-    p, q : Gaussian and Gaussian, or Categorical and Categorical
+    p, q : two Gaussians, Categoricals, LogitBetas or MarkovChains; Bernoulli and BinaryTable in any pair
         For importance sampling p is the posterior and q the proposal.
 
     Raises
@@ -54,7 +55,10 @@ def kl(p: Proposal, q: Proposal) -> Any:
     >>> float(kl(Gaussian([0.0], [1.0]), Gaussian([1.0], [1.0])))
     0.5
     """
-    if _kind(p, q) is Categorical:
+    kind = _kind(p, q)
+    if kind is None:
+        return _plain(p.kl(q))
+    if kind is Categorical:
         return _plain(scipy.special.rel_entr(_states(p), _states(q)).sum(axis=-1))
     e, _, shift = _spectrum(p, q)
     return _plain(0.5 * (e - 1 - np.log(e)).sum(axis=-1) + 0.5 * shift)
@@ -67,7 +71,10 @@ def log_second_moment(p: Proposal, q: Proposal) -> Any:
     """
     if isinstance(p, Mixture) and isinstance(q, Gaussian) and q.form == "diagonal":
         return _plain(_of_mixture(p, q))
-    if _kind(p, q) is Categorical:
+    kind = _kind(p, q)
+    if kind is None:
+        return _plain(p.log_second_moment(q))
+    if kind is Categorical:
         with np.errstate(divide="ignore", invalid="ignore"):
             terms = np.where(_states(p) > 0, _states(p) * (_states(p) / _states(q)), 0.0)
             return _plain(np.log(terms.sum(axis=-1)))
@@ -107,14 +114,9 @@ def chi2(p: Proposal, q: Proposal) -> Any:
         return _plain(np.expm1(log_second_moment(p, q)))
 
 
-def _kind(p: Proposal, q: Proposal) -> type[Proposal]:
-    for kind in (Gaussian, Categorical):
-        if isinstance(p, kind) and isinstance(q, kind):
-            return kind
-    raise InputError(
-        f"closed forms exist for two Gaussians or two Categoricals; given {type(p).__name__} and {type(q).__name__} "
-        "(bind Prior() and Uniform() to their model first)"
-    )
+def _kind(p: Proposal, q: Proposal) -> type[Proposal] | None:
+    """What p and q both are, of the kinds whose closed forms stand here; None where p itself knows them."""
+    return next((kind for kind in (Gaussian, Categorical) if isinstance(p, kind) and isinstance(q, kind)), None)
 
 
 def _states(p: Proposal) -> Floats:

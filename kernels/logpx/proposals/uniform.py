@@ -133,8 +133,10 @@ class Uniform(Proposal):
         """Uniform on the states 0, 1, …, n_states − 1 of one discrete latent: log q = −log n_states."""
         return cls(n_states=n_states)
 
-    def bind(self, model: Any, x: ArrayLike) -> Uniform:
+    def bind(self, model: Any, x: ArrayLike) -> Proposal:
         """The box or set that the model chooses, or this one with its missing mass where the model can tell it.
+
+        On the states of several discrete latents, the model's choice is a proposal of another kind with even odds.
 
         Raises
         ------
@@ -148,7 +150,7 @@ class Uniform(Proposal):
             domain = getattr(model, "uniform_domain", None)
             if domain is None:
                 raise NotAvailableError(f"{_name(model)} has no box of its own; give one: Uniform(low, high)")
-            chosen: Uniform = domain(x)
+            chosen: Proposal = domain(x)
             return chosen
         if self.n_states is not None:
             return self._bind_finite(model, n_states)

@@ -7,6 +7,9 @@ from scipy import integrate, stats
 from logpx.errors import InputError
 from logpx.models import ConjugateNormal
 
+#: What confirms the exact log p(x) here.
+SECOND_ROUTE = "SciPy's dense Gaussian, and quadrature over z"
+
 MODELS = [ConjugateNormal(), ConjugateNormal(0.5, 2.0, 1.5, 10), ConjugateNormal(-3.0, 25.0, 0.04, 7)]
 
 

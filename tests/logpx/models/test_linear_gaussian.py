@@ -15,6 +15,9 @@ from logpx.models import PPCA, FactorAnalysis
 from logpx.models.linear_gaussian import rotation
 from logpx.proposals.divergences import chi2
 
+#: What confirms the exact log p(x) here.
+SECOND_ROUTE = "SciPy's dense Gaussian, and quadrature over z"
+
 
 def make(kind, p, d, seed=0):
     rng = np.random.default_rng(seed)

@@ -64,6 +64,7 @@ def test_model_has_what_the_engine_reads(name):
     assert model.name == name
     assert 0 < len(model.summary) < 100
     assert "\n" not in model.summary
+    assert 0 < len(model.exact_route) < 100
     assert model.log_joint.kind == "log_joint"
     assert "float64" in model.log_joint.dtypes
     for array, kind in ((model.theta, np.float64), (model.dims, np.int64)):
@@ -216,7 +217,8 @@ def test_kernels_read_the_same_without_jit():
     found = {}
     for disabled in ("0", "1"):
         folder = os.path.dirname(__file__)
-        environment = {**os.environ, "NUMBA_DISABLE_JIT": disabled, "PYTHONPATH": folder}
+        path = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, "NUMBA_DISABLE_JIT": disabled, "PYTHONPATH": path}
         command = [sys.executable, "-W", "error", "-c", WITHOUT_JIT]
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stderr

@@ -103,7 +103,7 @@ def test_categoricals_are_sums():
 
 
 def test_other_pairs_are_refused():
-    with pytest.raises(InputError, match="two Gaussians or two Categoricals; given Gaussian and Uniform"):
+    with pytest.raises(InputError, match=r"closed forms exist for .*; given Gaussian and Uniform"):
         kl(Gaussian([0.0], [1.0]), Uniform([0.0], [1.0]))
     with pytest.raises(InputError, match="p has 1 latents and q 2"):
         chi2(Gaussian([0.0], [1.0]), Gaussian([0.0, 0.0], [1.0, 1.0]))
