@@ -143,28 +143,16 @@ def _example(kind: Any) -> Callable[[Mapping[str, Any], str], tuple[Any, NDArray
 
 _BOTH = ("digits", "sample")
 
-#: Models a suite may name.
-MODELS = {
-    entry.name: entry
-    for entry in (
-        ModelEntry("ppca", library.PPCA.summary, _LATENT, _BOTH, _make_ppca),
-        ModelEntry("factor_analysis", library.FactorAnalysis.summary, _LATENT, _BOTH, _make_factor_analysis),
-        ModelEntry(
-            "conjugate_normal",
-            library.ConjugateNormal.summary,
-            _SEED,
-            ("sample",),
-            _example(library.ConjugateNormal),
-        ),
-        ModelEntry(
-            "gaussian_mixture",
-            library.GaussianMixture.summary,
-            _SEED,
-            ("sample",),
-            _example(library.GaussianMixture),
-        ),
-    )
-}
+_FITTED = (
+    ModelEntry("ppca", library.PPCA.summary, _LATENT, _BOTH, _make_ppca),
+    ModelEntry("factor_analysis", library.FactorAnalysis.summary, _LATENT, _BOTH, _make_factor_analysis),
+)
+_EXAMPLES = (
+    ModelEntry(name, kind.summary, _SEED, ("sample",), _example(kind)) for name, kind in library.REGISTRY.items()
+)
+
+#: Models a suite may name: those fitted to data, and the library's others on their own examples.
+MODELS = {entry.name: entry for entry in (*_EXAMPLES, *_FITTED)}
 
 
 class Subject(NamedTuple):

@@ -8,6 +8,8 @@
     factor_analysis     the same with a noise variance for each observed number
     gaussian_mixture    one discrete latent, summed over
     mixture_target      a Gaussian mixture as the density of z
+    linear_regression      coefficients with a normal prior, known noise
+    linear_regression_nig  the same with the noise unknown, its precision with a gamma prior
 
 A new model is one file here and one row in `REGISTRY`; the protocol tests then cover it.
 """
@@ -16,6 +18,8 @@ from logpx.models.base import LatentModel, Model
 from logpx.models.conjugate_normal import ConjugateNormal
 from logpx.models.factor_analysis import FactorAnalysis
 from logpx.models.gaussian_mixture import GaussianMixture
+from logpx.models.linear_regression import LinearRegression
+from logpx.models.linear_regression_nig import LinearRegressionNIG
 from logpx.models.mixture_target import GaussianMixtureTarget
 from logpx.models.ppca import PPCA
 from logpx.models.user import log_joint, per_sample
@@ -27,6 +31,8 @@ REGISTRY: dict[str, type] = {
     "factor_analysis": FactorAnalysis,
     "gaussian_mixture": GaussianMixture,
     "mixture_target": GaussianMixtureTarget,
+    "linear_regression": LinearRegression,
+    "linear_regression_nig": LinearRegressionNIG,
 }
 
 __all__ = [
@@ -37,6 +43,8 @@ __all__ = [
     "GaussianMixture",
     "GaussianMixtureTarget",
     "LatentModel",
+    "LinearRegression",
+    "LinearRegressionNIG",
     "Model",
     "log_joint",
     "per_sample",
