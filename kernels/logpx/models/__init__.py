@@ -10,6 +10,7 @@
     mixture_target      a Gaussian mixture as the density of z
     linear_regression      coefficients with a normal prior, known noise
     linear_regression_nig  the same with the noise unknown, its precision with a gamma prior
+    state_space            linear and Gaussian; the latents are a path
 
 A new model is one file here and one row in `REGISTRY`; the protocol tests then cover it.
 """
@@ -22,6 +23,7 @@ from logpx.models.linear_regression import LinearRegression
 from logpx.models.linear_regression_nig import LinearRegressionNIG
 from logpx.models.mixture_target import GaussianMixtureTarget
 from logpx.models.ppca import PPCA
+from logpx.models.state_space import StateSpace
 from logpx.models.user import log_joint, per_sample
 
 #: Name of each built-in model.
@@ -33,6 +35,7 @@ REGISTRY: dict[str, type] = {
     "mixture_target": GaussianMixtureTarget,
     "linear_regression": LinearRegression,
     "linear_regression_nig": LinearRegressionNIG,
+    "state_space": StateSpace,
 }
 
 __all__ = [
@@ -46,6 +49,7 @@ __all__ = [
     "LinearRegression",
     "LinearRegressionNIG",
     "Model",
+    "StateSpace",
     "log_joint",
     "per_sample",
 ]
