@@ -140,6 +140,9 @@ def proposal_examples():
         "prior": proposals.Prior().bind(model, X[0]),
         "categorical": proposals.Categorical(np.array([0.1, 0.2, 0.7])),
         "mixture": proposals.Mixture([0.3, 0.7], np.stack([mean, -mean]), np.stack([scale, 2 * scale])),
+        "product": proposals.Product(
+            np.full((4, 2), 0.5), np.stack([mean, -mean], axis=1), np.stack([scale] * 2, axis=1)
+        ),
     }
 
 

@@ -11,6 +11,7 @@
     linear_regression      coefficients with a normal prior, known noise
     linear_regression_nig  the same with the noise unknown, its precision with a gamma prior
     state_space            linear and Gaussian; the latents are a path
+    random_intercept       binary responses, an intercept for each group
 
 A new model is one file here and one row in `REGISTRY`; the protocol tests then cover it.
 """
@@ -23,6 +24,7 @@ from logpx.models.linear_regression import LinearRegression
 from logpx.models.linear_regression_nig import LinearRegressionNIG
 from logpx.models.mixture_target import GaussianMixtureTarget
 from logpx.models.ppca import PPCA
+from logpx.models.random_intercept import RandomIntercept
 from logpx.models.state_space import StateSpace
 from logpx.models.user import log_joint, per_sample
 
@@ -36,6 +38,7 @@ REGISTRY: dict[str, type] = {
     "linear_regression": LinearRegression,
     "linear_regression_nig": LinearRegressionNIG,
     "state_space": StateSpace,
+    "random_intercept": RandomIntercept,
 }
 
 __all__ = [
@@ -49,6 +52,7 @@ __all__ = [
     "LinearRegression",
     "LinearRegressionNIG",
     "Model",
+    "RandomIntercept",
     "StateSpace",
     "log_joint",
     "per_sample",

@@ -6,6 +6,7 @@
     prior        the model's prior
     categorical  one discrete latent
     mixture      Gaussians with diagonal covariances
+    product      independent latents, each a mixture of Gaussians
     divergences  KL, χ² and E[w²] of one Gaussian or mixture against another Gaussian, in closed form
 
 A new proposal is one file here and one row in `REGISTRY`; the protocol tests then cover it.
@@ -17,6 +18,7 @@ from logpx.proposals.categorical import Categorical
 from logpx.proposals.gaussian import Gaussian
 from logpx.proposals.mixture import Mixture
 from logpx.proposals.prior import Prior
+from logpx.proposals.product import Product
 from logpx.proposals.uniform import Uniform
 
 #: Name of each proposal, in the order of the table above.
@@ -26,6 +28,7 @@ REGISTRY: dict[str, type[Proposal]] = {
     "prior": Prior,
     "categorical": Categorical,
     "mixture": Mixture,
+    "product": Product,
 }
 
-__all__ = ["REGISTRY", "Categorical", "Gaussian", "Mixture", "Prior", "Proposal", "Uniform", "divergences"]
+__all__ = ["REGISTRY", "Categorical", "Gaussian", "Mixture", "Prior", "Product", "Proposal", "Uniform", "divergences"]
