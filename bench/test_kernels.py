@@ -144,6 +144,9 @@ def proposal_examples():
         "binary_table": proposals.BinaryTable(rng.dirichlet(np.ones(64))),
         "logit_beta": proposals.LogitBeta(scale, scale[::-1] + 1),
         "mixture": proposals.Mixture([0.3, 0.7], np.stack([mean, -mean]), np.stack([scale, 2 * scale])),
+        "product": proposals.Product(
+            np.full((4, 2), 0.5), np.stack([mean, -mean], axis=1), np.stack([scale] * 2, axis=1)
+        ),
     }
 
 

@@ -17,6 +17,10 @@
     sigmoid_belief_network  binary causes of binary data
     rbm                 restricted Boltzmann machine
     mixture_target      a Gaussian mixture as the density of z
+    linear_regression      coefficients with a normal prior, known noise
+    linear_regression_nig  the same with the noise unknown, its precision with a gamma prior
+    state_space            linear and Gaussian; the latents are a path
+    random_intercept       binary responses, an intercept for each group
 
 A new model is one file here and one row in `REGISTRY`; the protocol tests then cover it.
 """
@@ -29,10 +33,14 @@ from logpx.models.dirichlet_multinomial import DirichletMultinomial
 from logpx.models.factor_analysis import FactorAnalysis
 from logpx.models.gaussian_mixture import GaussianMixture
 from logpx.models.hidden_markov import HiddenMarkov
+from logpx.models.linear_regression import LinearRegression
+from logpx.models.linear_regression_nig import LinearRegressionNIG
 from logpx.models.mixture_target import GaussianMixtureTarget
 from logpx.models.ppca import PPCA
+from logpx.models.random_intercept import RandomIntercept
 from logpx.models.rbm import RBM
 from logpx.models.sigmoid_belief_network import SigmoidBeliefNetwork
+from logpx.models.state_space import StateSpace
 from logpx.models.user import log_joint, per_sample
 
 #: Name of each built-in model.
@@ -48,6 +56,10 @@ REGISTRY: dict[str, type] = {
     "sigmoid_belief_network": SigmoidBeliefNetwork,
     "rbm": RBM,
     "mixture_target": GaussianMixtureTarget,
+    "linear_regression": LinearRegression,
+    "linear_regression_nig": LinearRegressionNIG,
+    "state_space": StateSpace,
+    "random_intercept": RandomIntercept,
 }
 
 __all__ = [
@@ -63,8 +75,12 @@ __all__ = [
     "GaussianMixtureTarget",
     "HiddenMarkov",
     "LatentModel",
+    "LinearRegression",
+    "LinearRegressionNIG",
     "Model",
+    "RandomIntercept",
     "SigmoidBeliefNetwork",
+    "StateSpace",
     "log_joint",
     "per_sample",
 ]

@@ -190,6 +190,21 @@ def strictly_between(name: str, value: ArrayLike, n_axes: tuple[int, ...]) -> Fl
     return array
 
 
+def factor_of(name: str, covariance: ArrayLike, d: int) -> Floats:
+    """Lower Cholesky factor (d, d) of a covariance, or an InputError."""
+    matrix = as_floats(name, covariance, n_axes=(2,))
+    if matrix.shape != (d, d):
+        raise InputError(f"{name} has shape {matrix.shape}; it must be ({d}, {d})")
+    if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=0):
+        raise InputError(f"{name} is not symmetric; give a covariance, such as (C + C.T)/2")
+    try:
+        factor: Floats = np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        least = np.linalg.eigvalsh(matrix)[0]
+        raise InputError(f"{name} has eigenvalue {least:.3g}; a covariance must be positive definite") from None
+    return factor
+
+
 def check_x(x: ArrayLike, n_observed: int | None) -> tuple[Floats, bool]:
     """Data as rows (n, p) of finite float64, and whether there was a row axis.
 

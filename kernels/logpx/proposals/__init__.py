@@ -9,6 +9,7 @@
     bernoulli    binary latents: independent, or by a table of their states
     logit_beta   independent logits of beta variables
     mixture      Gaussians with diagonal covariances
+    product      independent latents, each a mixture of Gaussians
     divergences  KL, χ² and E[w²] of one Gaussian or mixture against another Gaussian, in closed form
 
 A new proposal is one file here and one row in `REGISTRY`; the protocol tests then cover it.
@@ -23,6 +24,7 @@ from logpx.proposals.logit_beta import LogitBeta
 from logpx.proposals.markov_chain import MarkovChain
 from logpx.proposals.mixture import Mixture
 from logpx.proposals.prior import Prior
+from logpx.proposals.product import Product
 from logpx.proposals.uniform import Uniform
 
 #: Name of each proposal, in the order of the table above.
@@ -36,6 +38,7 @@ REGISTRY: dict[str, type[Proposal]] = {
     "binary_table": BinaryTable,
     "logit_beta": LogitBeta,
     "mixture": Mixture,
+    "product": Product,
 }
 
 __all__ = [
@@ -48,6 +51,7 @@ __all__ = [
     "MarkovChain",
     "Mixture",
     "Prior",
+    "Product",
     "Proposal",
     "Uniform",
     "divergences",

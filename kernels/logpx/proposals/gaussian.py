@@ -121,10 +121,11 @@ def _packed_full(mean: Floats, factor: Floats) -> tuple[Floats, Floats]:
     d > 2, zeros in front of them fill them up to fours."""
     d = mean.shape[-1]
     width = tiles.padded(d) if d > 2 else 2
-    reverse, matrix = np.zeros((*mean.shape[:-1], width)), np.zeros((width, width))
+    rows = factor.shape[:-2]
+    reverse, matrix = np.zeros((*mean.shape[:-1], width)), np.zeros((*rows, width, width))
     reverse[..., width - d :] = mean[..., ::-1]
-    matrix[width - d :, width - d :] = factor[::-1, ::-1]
-    return reverse, matrix.ravel()
+    matrix[..., width - d :, width - d :] = factor[..., ::-1, ::-1]
+    return reverse, matrix.reshape(*rows, width * width)
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -137,8 +138,8 @@ class Gaussian(Proposal):
         With n rows, row i is for row i of x.
     scale : array
         Standard deviations (d,), or (n, d) beside a mean (n, d): diagonal. Lower Cholesky factor (d, d) of the
-        covariance, shared by all rows: full. Beside a mean of shape (d,) a two-axis scale is a Cholesky factor.
-        Beside a mean (d, d) a scale (d, d) could be either and is refused for d > 1:
+        covariance, shared by all rows, or one for each, (n, d, d): full. Beside a mean of shape (d,) a two-axis scale
+        is a Cholesky factor. Beside a mean (d, d) a scale (d, d) could be either and is refused for d > 1:
         use `Gaussian.diagonal` or `Gaussian.full`, which leave nothing to guess.
     form : "diagonal", "full" or None
         None reads the form off the shapes as said above.
@@ -171,15 +172,15 @@ class Gaussian(Proposal):
 
     def __init__(self, mean: ArrayLike, scale: ArrayLike, *, form: str | None = None) -> None:
         mean = as_floats("mean", mean, n_axes=(1, 2))
-        scale = as_floats("scale", scale, n_axes=(1, 2))
+        scale = as_floats("scale", scale, n_axes=(1, 2, 3))
         form = form or _form_of(mean, scale)
         d = mean.shape[-1]
         if form == "diagonal":
             _check_diagonal(mean, scale)
             deviations = scale
         elif form == "full":
-            _check_cholesky(scale, d)
-            deviations = np.diagonal(scale)
+            _check_cholesky(mean, scale)
+            deviations = np.diagonal(scale, axis1=-2, axis2=-1)
         else:
             raise InputError(f'form is {form!r}; it is "diagonal" or "full"')
         constant = two_parts(-0.5 * d * np.log(2 * np.pi) - np.log(deviations).sum(axis=-1))
@@ -187,7 +188,7 @@ class Gaussian(Proposal):
         if form == "full" and d > 1:
             kernel, numbers = full_kernel, _packed_full(mean, scale)
         else:
-            kernel, numbers = diagonal_kernel, (mean, scale if form == "diagonal" else scale[0])
+            kernel, numbers = diagonal_kernel, (mean, scale if form == "diagonal" else scale[..., 0])
         parts = [np.broadcast_to(part, (*rows, part.shape[-1])) for part in (constant, *numbers)]
         set_fields(self, mean=mean, scale=scale, form=form, kernel=kernel, base="normal", missing_mass=0.0)
         lam = packed(np.concatenate(parts, axis=-1))
@@ -200,7 +201,7 @@ class Gaussian(Proposal):
 
     @classmethod
     def full(cls, mean: ArrayLike, cholesky: ArrayLike) -> Gaussian:
-        """Mean (d,) or (n, d) and the lower Cholesky factor (d, d) of the covariance, shared by all rows."""
+        """Mean (d,) or (n, d) and the lower Cholesky factor (d, d) of the covariance, or one (n, d, d) for each row."""
         return cls(mean, cholesky, form="full")
 
     @property
@@ -217,16 +218,19 @@ class Gaussian(Proposal):
         if self.form == "diagonal":
             standard = centred / self.scale
             return constant - (np.log(self.scale) + 0.5 * standard**2).sum(axis=-1)
-        flat = scipy.linalg.solve_triangular(self.scale, centred.reshape(-1, self.n_latents).T, lower=True)
-        squares = (flat**2).sum(axis=0).reshape(centred.shape[:-1])
-        return constant - np.log(np.diagonal(self.scale)).sum() - 0.5 * squares
+        if self.scale.ndim == 3:
+            squares = (np.linalg.solve(self.scale, centred[..., None])[..., 0] ** 2).sum(axis=-1)
+        else:
+            flat = scipy.linalg.solve_triangular(self.scale, centred.reshape(-1, self.n_latents).T, lower=True)
+            squares = (flat**2).sum(axis=0).reshape(centred.shape[:-1])
+        return constant - np.log(np.diagonal(self.scale, axis1=-2, axis2=-1)).sum(axis=-1) - 0.5 * squares
 
 
 def _form_of(mean: Floats, scale: Floats) -> str:
     d = mean.shape[-1]
     if scale.ndim == 1:
         return "diagonal"
-    if mean.ndim == 1:
+    if mean.ndim == 1 or scale.ndim == 3:
         return "full"
     if mean.shape == scale.shape == (d, d) and d > 1:
         raise InputError(
@@ -249,15 +253,20 @@ def _check_diagonal(mean: Floats, scale: Floats) -> None:
         raise InputError(f"scale[{where}] is {scale[tuple(bad[0])]}; standard deviations must be above zero")
 
 
-def _check_cholesky(factor: Floats, d: int) -> None:
-    if factor.shape != (d, d):
-        raise InputError(f"the Cholesky factor has shape {factor.shape}; {d} latents need ({d}, {d})")
+def _check_cholesky(mean: Floats, factor: Floats) -> None:
+    d = mean.shape[-1]
+    if factor.shape not in ((d, d), (*mean.shape, d)):
+        own = f" or {(*mean.shape, d)}" if mean.ndim == 2 else ""
+        raise InputError(f"the Cholesky factor has shape {factor.shape}; {d} latents need ({d}, {d}){own}")
     if np.any(np.triu(factor, 1)):
         raise InputError(
             "the Cholesky factor has entries above its diagonal; give a lower triangular one: "
             "for a covariance, pass np.linalg.cholesky(covariance)"
         )
-    bad = np.flatnonzero(np.diagonal(factor) <= 0)
+    diagonal = np.diagonal(factor, axis1=-2, axis2=-1)
+    bad = np.argwhere(diagonal <= 0)
     if len(bad):
-        k = int(bad[0])
-        raise InputError(f"the Cholesky factor's diagonal entry {k} is {factor[k, k]}; the diagonal must be above zero")
+        value = diagonal[tuple(bad[0])]
+        raise InputError(
+            f"the Cholesky factor's diagonal entry {bad[0][-1]} is {value}; the diagonal must be above zero"
+        )

@@ -1,5 +1,7 @@
 """What every built-in model and every proposal promises, one test for all rows of the registries.
 
+A model may lack a posterior in closed form, a prior to draw from and a box of its own; what it has must hold.
+
 Exact, except the test of the importance-sampling mean, which states its false-alarm rate.
 """
 
@@ -18,7 +20,7 @@ from logpx.proposals import Proposal
 from logpx.proposals.divergences import chi2
 
 MODELS = list(models.REGISTRY)
-RNG = np.random.default_rng(5)
+WITH_POSTERIOR = [name for name in MODELS if hasattr(models.REGISTRY[name], "posterior")]
 
 
 def example(name):
@@ -45,7 +47,13 @@ def log_joint(model, x, z):
 
 def every_proposal(model, x):
     """One of each registered kind for this model, bound to x."""
-    made = [model.default_proposal(x), model.posterior(x), proposals.Uniform(), proposals.Prior()]
+    made = [model.default_proposal(x)]
+    if hasattr(model, "posterior"):
+        made.append(model.posterior(x))
+    if hasattr(model, "uniform_domain"):
+        made.append(proposals.Uniform())
+    if model.prior is not None:
+        made.append(proposals.Prior())
     if isinstance(model.prior, proposals.Gaussian):
         made.append(proposals.Gaussian.full(np.zeros(model.n_latents), 1.5 * np.eye(model.n_latents)))
     return [q.bind(model, x) for q in made]
@@ -73,8 +81,7 @@ def test_model_has_what_the_engine_reads(name):
         assert array.flags.c_contiguous
     assert X.ndim == 2
     assert X.shape[1] == model.n_observed
-    assert isinstance(model.prior, Proposal)
-    assert model.prior.n_latents == model.n_latents
+    assert model.prior is None or (isinstance(model.prior, Proposal) and model.prior.n_latents == model.n_latents)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -113,27 +120,34 @@ def test_rows_of_x_are_treated_as_single_rows(name):
 @pytest.mark.parametrize("n_samples", [1, 3, 4, 127, 128, 129, 512, 1000])
 def test_kernel_is_the_scalar_form_at_any_block_size(name, n_samples):
     model, X = example(name)
-    z, _ = draw(model.prior, n_samples)
+    z, _ = draw(model.prior or model.default_proposal(X[0]), n_samples)
     for x in X[:2]:
         expected = [model.log_joint_scalar(model.theta, model.dims, x, sample) for sample in z.T]
         np.testing.assert_allclose(log_joint(model, x, z), expected, rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_posterior_gives_constant_weights_and_the_default_does_not(name):
+@pytest.mark.parametrize("name", WITH_POSTERIOR)
+def test_posterior_gives_constant_weights(name):
     model, X = example(name)
     for x in X:
         z, log_q = draw(model.posterior(x), 500)
         np.testing.assert_allclose(log_joint(model, x, z) - log_q, model.log_marginal(x), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_default_proposal_leaves_something_to_estimate(name):
+    model, X = example(name)
+    for x in X:
         z, log_q = draw(model.default_proposal(x), 500)
         assert np.ptp(log_joint(model, x, z) - log_q) > 1e-3
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_mean_weight_of_the_default_proposal_is_the_marginal(name):
-    """z-score of the mean of 2^17 weights against p(x), with the variance χ² from its closed form.
+    """z-score of the mean of 2^17 weights against p(x), with the variance χ² from its closed form or the sample's.
 
     |z| ≤ 6 for 5 rows: false alarm 1e-8 for normal means. Detects an error of 6 √(χ²/2^17) nats: 0.006 at χ² = 0.1.
+    χ² below 10 is part of the promise: one sample in eleven counts.
     """
     model, X = example(name)
     n = 2**17
@@ -141,8 +155,9 @@ def test_mean_weight_of_the_default_proposal_is_the_marginal(name):
         q = model.default_proposal(x)
         z, log_q = draw(q, n, seed=i)
         weights = np.exp(log_joint(model, x, z) - log_q - model.log_marginal(x))
-        variance = chi2(model.posterior(x), q)
-        assert np.isfinite(variance)
+        closed = isinstance(q, (proposals.Gaussian, proposals.Categorical)) and hasattr(model, "posterior")
+        variance = chi2(model.posterior(x), q) if closed else weights.var()
+        assert variance < 10
         assert abs(weights.mean() - 1) < 6 * np.sqrt(variance / n)
 
 
@@ -174,10 +189,9 @@ def nan_at(shape, *where):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("method", ["log_marginal", "default_proposal", "posterior", "uniform_domain"])
-def test_bad_data_say_what_and_where(name, method):
+def test_bad_data_say_what_and_where(name):
     model, _ = example(name)
-    p, call = model.n_observed, getattr(model, method)
+    p = model.n_observed
     cases = [
         (np.zeros(p + 1), rf"x has shape \({p + 1},\); it must be \({p},\) or \(n, {p}\)"),
         (np.zeros((2, 2, p)), r"x has shape \(2, 2"),
@@ -187,9 +201,10 @@ def test_bad_data_say_what_and_where(name, method):
         (np.full(p, "a"), "x has dtype <U1"),
         (np.full(p, 1j), "x has dtype complex128"),
     ]
-    for x, message in cases:
-        with pytest.raises(InputError, match=message):
-            call(x)
+    for method in ("log_marginal", "default_proposal", "posterior", "uniform_domain"):
+        for x, message in cases if hasattr(model, method) else ():
+            with pytest.raises(InputError, match=message):
+                getattr(model, method)(x)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -224,7 +239,7 @@ def test_kernels_read_the_same_without_jit():
         assert result.returncode == 0, result.stderr
         found[disabled] = json.loads(result.stdout)
     assert found["0"].keys() == found["1"].keys()
-    assert len(found["0"]) >= 4 * len(MODELS)
+    assert len(found["0"]) > 2 * len(MODELS)
     for key, arrays in found["0"].items():
         for jit, plain in zip(arrays, found["1"][key], strict=True):
             np.testing.assert_allclose(jit, plain, rtol=1e-12, atol=1e-12, err_msg=key)

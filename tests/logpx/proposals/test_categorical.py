@@ -77,7 +77,11 @@ def test_bind_tells_the_mass_of_states_left_out():
 @pytest.mark.parametrize("name", REGISTRY)
 def test_prior_is_the_models(name):
     model, X = REGISTRY[name].example()
-    assert Prior().bind(model, X) is model.prior
+    if model.prior is None:
+        with pytest.raises(NotAvailableError, match=f"{name} has no prior"):
+            Prior().bind(model, X)
+    else:
+        assert Prior().bind(model, X) is model.prior
 
 
 def test_prior_of_a_model_without_one():

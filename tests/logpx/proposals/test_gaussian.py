@@ -89,6 +89,18 @@ def test_rows_of_lam_are_the_proposals_of_single_rows(scale):
         assert alone.kernel is q.kernel
 
 
+@pytest.mark.parametrize("d", [1, 2, 3, 5])
+def test_a_factor_for_each_row(d):
+    means = RNG.standard_normal((4, d))
+    factors = np.array([(1 + i) * LOWER[:d, :d] for i in range(4)])
+    q, z = Gaussian(means, factors), RNG.standard_normal((6, 4, d))
+    assert q.form == "full"
+    for i in range(4):
+        alone = Gaussian(means[i], factors[i])
+        np.testing.assert_array_equal(q.lam[i], alone.lam)
+        np.testing.assert_allclose(q.log_density(z)[:, i], alone.log_density(z[:, i]), rtol=1e-12)
+
+
 def test_scale_of_shape_d_by_d_is_read_as_documented():
     factor = LOWER[:3, :3]
     assert Gaussian(np.zeros(3), factor).form == "full"
@@ -109,6 +121,7 @@ def test_scale_of_shape_d_by_d_is_read_as_documented():
         ([0.0, 0.0], [1.0, 0.0], r"scale\[1\] is 0.0; standard deviations must be above zero"),
         ([0.0, 0.0], [1.0], r"scale has shape \(1,\) beside a mean of shape \(2,\)"),
         ([0.0, 0.0], np.ones((3, 2)), r"has shape \(3, 2\); 2 latents need \(2, 2\)"),
+        (np.zeros((3, 2)), np.ones((4, 2, 2)), r"\(4, 2, 2\); 2 latents need \(2, 2\) or \(3, 2, 2\)"),
         ([0.0, 0.0], [[2.0, 0.5], [0.5, 2.0]], r"pass np\.linalg\.cholesky\(covariance\)"),
         ([0.0, 0.0], [[2.0, 0.0], [0.5, -1.0]], r"diagonal entry 1 is -1\.0"),
         (0.0, [1.0], r"mean has shape \(\); it needs 1 or 2 axes"),
