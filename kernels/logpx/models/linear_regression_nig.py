@@ -160,7 +160,7 @@ class LinearRegressionNIG:
     def _posterior(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
         """m (n, d), the Cholesky factor of Λ, and the rate c (n,) of w²."""
         loadings, residuals = self.design @ self.prior_factor, rows - self.design @ self.prior_mean
-        factor = np.linalg.cholesky(np.eye(loadings.shape[1]) + loadings.T @ loadings)
+        factor: Floats = np.asarray(np.linalg.cholesky(np.eye(loadings.shape[1]) + loadings.T @ loadings), np.float64)
         means = scipy.linalg.cho_solve((factor, True), (residuals @ loadings).T).T
         misfit = ((residuals - means @ loadings.T) ** 2).sum(axis=1) + (means**2).sum(axis=1)
         return means, factor, self.rate + 0.5 * misfit
