@@ -1,7 +1,8 @@
 # Every task of the project, from nothing but Python >= 3.11 and make. `make` alone lists them.
 #
-# The committed report is drawn from one store by `make peers`, `make article` and `make race`, in this order. Each of the
-# last two goes on where it stopped, cell by cell, and wants the machine to itself.
+# The committed report is drawn from one store by `make peers`, `make article`, `logpx run large_k --store
+# results/article.sqlite` and `make race`, in this order. Each of the last three goes on where it stopped, cell by cell,
+# and wants the machine to itself.
 #
 # Every target that needs the tools depends on STAMP: the virtual environment, made and filled once, refilled
 # when pyproject.toml or its Python changes, or when the folder was moved (the stamp's name holds the path).

@@ -83,33 +83,26 @@ def filled(path, n_rows, height=20):
         file._connection.execute("COMMIT")
 
 
-def going_on(path):
-    """What a run does with a checkpoint before its first task: open it, choose rows, read and join them."""
-    from logpx import checkpoint
-
-    with Checkpoint.open(path, create=True) as file:
-        (chain,), _ = checkpoint.chains(file.rows(), 1, 1, 1 << 62)
-        (rows,) = checkpoint.neighbours(chain, 1 << 62)
-        return file.joined(rows)
-
-
 @pytest.mark.parametrize("n_rows", [2000, pytest.param(100_000, marks=pytest.mark.large)])
 def test_going_on_from_many_tasks(benchmark, tmp_path, n_rows):
+    """The same call again, with nothing left to run: all of it, from opening the file to the estimate."""
     path = tmp_path / "run.sqlite"
     filled(path, n_rows)
-    found = going_on(path)
+    _, found = timed(n_samples=n_rows << 20, checkpoint=path)
     if n_rows == 2000:
         with Checkpoint.open(path) as file:
             one_by_one = Ladder((1,), tail=4096)
             for _, ladder in file.ladders():
                 one_by_one.merge(ladder)
-        assert found == one_by_one
-    assert found.spans == ((0, n_rows << 20),)
+        assert found.ladder == Ladder.beside([one_by_one.trimmed(found.ladder.tail)], ())
+    assert found.ladder.spans == ((0, n_rows << 20),)
     benchmark.group = "checkpoint"
     benchmark.extra_info.update(n=n_rows, error=0.0, error_is=BITS)
-    benchmark.pedantic(lambda: going_on(path), rounds=5 if benchmark.enabled else 1)
-    if benchmark.stats is not None and n_rows >= 100_000:
-        assert benchmark.stats.stats.median < RESUME_SECONDS
+    walls = []
+    benchmark.pedantic(
+        lambda: walls.append(timed(n_samples=n_rows << 20, checkpoint=path)[0]), rounds=5 if benchmark.enabled else 1
+    )
+    assert statistics.median(walls) < RESUME_SECONDS, "of 2000 as well: a time that grows as the square shows there"
 
 
 @pytest.mark.parametrize("way", ["to_bytes", "from_bytes"])

@@ -130,7 +130,8 @@ def _local_client(n_workers: int) -> Iterator[Any]:
     import dask
 
     one = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    options = {"n_workers": n_workers, "threads_per_worker": 1, "memory_limit": None, "dashboard_address": None}
+    options = {"n_workers": n_workers, "threads_per_worker": 1, "memory_limit": None}
+    options |= {"dashboard_address": "127.0.0.1:0"}  # any free port: with None it is 8787, which another may have
     with (
         dask.config.set(_SURVIVING),
         package.LocalCluster(processes=True, env=one, **options) as cluster,
@@ -177,7 +178,7 @@ def on_client(client: Any, upload: Iterable[str | Path] = (), patience: float = 
     Returns
     -------
     ClusterExecutor
-        To be used in a `with` statement.
+        To be used in a `with` statement. At its end workers that join later get the files no longer.
     """
     from distributed.diagnostics.plugin import UploadFile
 
@@ -188,22 +189,33 @@ def on_client(client: Any, upload: Iterable[str | Path] = (), patience: float = 
         if not path.is_file():
             raise InputError(f"upload {str(path)!r}: there is no such file; name a Python file (.py, .zip or .egg)")
         plugins.append((UploadFile(str(path)), f"logpx-upload-{path.name}"))
+    uploads = [name for _, name in plugins[1:]]
     for plugin, name in plugins:
         try:
             client.register_plugin(plugin, name=name)
         except Exception as error:
+            _forget(client, uploads)
             raise WorkerError(
                 f"the workers at {client.scheduler.address} could not be prepared ({name}): {type(error).__name__}: "
                 f"{error}. Every worker needs the packages that are here, logpx among them, and every uploaded file "
                 "must import there"
             ) from error
-    return ClusterExecutor(client, patience)
+    return ClusterExecutor(client, patience, uploads)
+
+
+def _forget(client: Any, plugins: Iterable[str]) -> None:
+    """Take plugins from a cluster that outlives the run; those that are not there, and a scheduler that is gone, do not
+    matter."""
+    for name in plugins:
+        with contextlib.suppress(Exception):
+            client.unregister_worker_plugin(name)
 
 
 class ClusterExecutor(concurrent.futures.Executor):
     """The workers of a Dask client; see `on_client`."""
 
-    def __init__(self, client: Any, patience: float):
+    def __init__(self, client: Any, patience: float, uploads: Iterable[str] = ()):
+        self._uploads = list(uploads)
         self._client, self._address, self._patience = client, client.scheduler.address, patience
         self._cache, self._waiting = str(_jit.cache_folder()), dict[concurrent.futures.Future[Any], Any]()
         self._n_finished, self._n_threads = 0, self._count()
@@ -280,11 +292,13 @@ class ClusterExecutor(concurrent.futures.Executor):
                         )
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the watch, after the tasks if `wait`; the client and its cluster stay."""
+        """End the watch, after the tasks if `wait`, and take the uploads back; the client and its cluster stay."""
         waiting = list(self._waiting)
         if cancel_futures:
             for promised in waiting:
                 promised.cancel()
         elif wait:
             concurrent.futures.wait(waiting)
+        if not self._closed.is_set():
+            _forget(self._client, self._uploads)
         self._closed.set()

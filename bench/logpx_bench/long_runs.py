@@ -11,6 +11,7 @@ of them alone.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,10 @@ def large_k(store: Store, experiment: str = "large_k", suite: str | None = None)
 
     Columns: those of the stream, `n_total` (N), `kind`, `k`; of a level `n_units`, `n_groups`, `rmse`, `rmse_low`,
     `rmse_high` (95 %), `rmse_predicted` = sqrt(χ²/k), `bias`, `bias_std_error`, `bias_predicted` = −χ²/2k; of the path
-    `log_marginal`, `std_error`, `z`, `n_run` (samples that the time is of), `seconds`, `ns_per_sample` (by the clock),
-    `ns_in_chunks` (work in the finished chunks, shared by the threads), `threads`, `peak_bytes`, `provenance_id` (one a
-    sitting). nats, seconds, bytes; what a row does not have is not there.
+    `log_marginal`, `std_error`, `z`, `n_run` (samples that the time is of), `seconds`, `ns_per_sample` (by the clock, nan
+    where the cell was stopped and gone on with: no clock ran through), `ns_in_chunks` (work in the finished chunks,
+    shared by the threads), `threads`, `peak_bytes`, `baseline_bytes` (the process before the cell), `provenance_id`
+    (one a sitting). nats, seconds, bytes; what a row does not have is not there.
     """
     cells = [cell for cell in store.cells(experiment, suite) if cell["kind"] == "large_k"]
     if not cells:
@@ -47,7 +49,7 @@ def large_k(store: Store, experiment: str = "large_k", suite: str | None = None)
         levels.setdefault(row["level"], []).append(row)
     return [
         *(case | _level(own[-1], level, rows) for level, rows in sorted(levels.items())),
-        *(case | _point(cell, float(store.values(cell["key"])["worked_seconds"][0])) for cell in own),
+        *(case | _point(cell, store.values(cell["key"])) for cell in own),
     ]
 
 
@@ -72,8 +74,9 @@ def _level(cell: Row, level: int, rows: list[Row]) -> Row:
     }
 
 
-def _point(cell: Row, worked: float) -> Row:
-    n_run = cell["n_evaluations"]
+def _point(cell: Row, values: Mapping[str, Any]) -> Row:
+    n_run, unbroken = cell["n_evaluations"], not values.get("tasks_found", [0])[0]
+    worked = float(values["worked_seconds"][0]) or math.nan
     return {
         "kind": "path",
         "k": cell["n_samples"],
@@ -82,9 +85,10 @@ def _point(cell: Row, worked: float) -> Row:
         "z": (cell["log_marginal"] - cell["exact"]) / cell["std_error"] if cell["std_error"] else math.nan,
         "n_run": n_run,
         "seconds": cell["seconds"],
-        "ns_per_sample": 1e9 * cell["seconds"] / n_run,
+        "ns_per_sample": 1e9 * cell["seconds"] / n_run if unbroken else math.nan,
         "ns_in_chunks": 1e9 * worked / cell["threads"] / n_run,
         "threads": cell["threads"],
         "peak_bytes": cell["peak_bytes"],
+        "baseline_bytes": float(values["baseline_bytes"][0]),
         "provenance_id": cell["provenance_id"],
     }

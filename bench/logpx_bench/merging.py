@@ -13,6 +13,7 @@ from typing import Any
 
 from logpx import checkpoint
 from logpx.checkpoint import Checkpoint
+from logpx.identity import differences
 from logpx_bench import schema
 from logpx_bench.errors import StoreError
 from logpx_bench.store import Store
@@ -55,8 +56,14 @@ def merge(target: Path, files: Sequence[Path]) -> list[str]:
 
 
 def _results(target: Path, files: Sequence[Path]) -> list[str]:
-    with Store.open(target) as store:
-        added = store.merge(*files)
+    new = not target.exists()
+    try:
+        with Store.open(target) as store:
+            added = store.merge(*files)
+    except BaseException:
+        if new:
+            target.unlink(missing_ok=True)
+        raise
     return [
         f"{path}: {rows['cells']} cells and {rows['benchmarks']} benchmarks added to {target}"
         for path, rows in added.items()
@@ -71,10 +78,10 @@ def _checkpoints(target: Path, files: Sequence[Path]) -> list[str]:
                 runs[path] = facts
     for path, facts in runs.items():
         first = next(iter(runs))
-        if differs := [name for name in facts if facts[name] != runs[first].get(name)]:
+        if found := differences(runs[first], facts):
             raise StoreError(
-                f"{first} and {path} are checkpoints of two runs, which differ in {', '.join(differs)}; nothing was "
-                "merged. Merge those of one run"
+                f"{first} (there) and {path} (here) are checkpoints of two runs, and nothing was merged. What differs: "
+                f"{'; '.join(found)}. Merge those of one run"
             )
     lines = []
     with Checkpoint.open(target, create=True) as file:

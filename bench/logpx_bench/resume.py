@@ -5,11 +5,14 @@ alone share one, so that a longer run goes on from a shorter, and so do those of
 are in the store. Nothing here deletes: a file that is in the way is moved aside.
 """
 
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from logpx import _jit
+from logpx import _jit, storefile
 from logpx.checkpoint import Checkpoint
+from logpx.identity import differences
 from logpx_bench.errors import StoreError
 from logpx_bench.experiments import KINDS, Cell
 from logpx_bench.schema import content_key
@@ -50,7 +53,7 @@ class Checkpoints:
         Raises
         ------
         StoreError
-            It is no checkpoint, or that of another version of the code.
+            It is no checkpoint, or that of another version of the code; or one to be moved that is being written.
         """
         resumes = KINDS[cell.kind].resumes
         if not (resumes == "always" or (resumes == "asked" and self._resume and self._predict(cell) >= LONG)):
@@ -78,22 +81,28 @@ def held(path: Path) -> str:
         return ""
     with Checkpoint.open(path) as file:
         facts, n_samples, n_chunks = file.facts, file.n_samples, len(file.rows())
-    here = {"source": ("version of the code", _jit.source_hash()), "cpu_target": ("CPU target", _jit.target())}
-    for fact, (words, ours) in here.items():
-        if facts and facts.get(fact) != ours:
-            raise StoreError(
-                f"{path} is of another {words} ({facts.get(fact)} there, {ours} here), and is left as it is: a stream "
-                "is of one. Go on with that one, or run again with --fresh, which moves the file aside and begins anew"
-            )
+    here = {"source": _jit.source_hash(), "cpu_target": _jit.target()}
+    if facts and (found := differences({fact: facts.get(fact) for fact in here}, here)):
+        raise StoreError(
+            f"{path} is of another build, and is left as it is: a stream is of one. What differs: {'; '.join(found)}. "
+            "Go on with that one, or run again with --fresh, which moves the file aside and begins anew"
+        )
     return f"{n_chunks} chunks there, {n_samples:,} samples without a gap" if n_chunks else ""
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a checkpoint, with what SQLite keeps beside it, to a name that is free; the new name."""
-    number = 1
-    while (aside := path.with_name(f"{path.stem}.old-{number}{path.suffix}")).exists():
-        number += 1
-    for end in ("-wal", "-shm", ""):
-        if (part := path.with_name(path.name + end)).exists():
-            part.rename(aside.with_name(aside.name + end))
+    """Rename a checkpoint, its log folded in, to a name that is free; the new name. StoreError if it is being written."""
+    lock = storefile.Lock(path)
+    try:
+        number = 1
+        while (aside := path.with_name(f"{path.stem}.old-{number}{path.suffix}")).exists():
+            number += 1
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(storefile.connect(path)) as file:
+            file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        path.rename(aside)
+        for end in ("-wal", "-shm"):  # there only where another program reads the file
+            if (part := path.with_name(path.name + end)).exists():
+                part.rename(aside.with_name(aside.name + end))
+    finally:
+        lock.release()
     return aside

@@ -148,13 +148,14 @@ def naming(cell: Cell) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stopping(cell: Cell, checkpoint: Path | None) -> Iterator[None]:
-    """Ctrl-C, with the cell that it stopped, the estimate so far, and what is kept."""
+    """Ctrl-C, with the cell that it stopped, the estimate so far where the cell is a single one, and what is kept."""
     try:
         yield
     except Interrupted as stop:
+        estimate = stop.estimate if KINDS[cell.kind].resumes != "never" else None  # others make many estimates
         said = f"experiment {cell.experiment!r}, cell {cell.words()}: stopped"
-        if (estimate := stop.estimate) is None:
-            said += " before the first samples were finished."
+        if estimate is None:
+            said += "."
         else:
             value = f"{float(estimate.log_marginal):.9g} ± {float(estimate.std_error):.2g}"
             said += f" after {estimate.n_evaluations:,} samples, log p̂(x) = {value} so far."

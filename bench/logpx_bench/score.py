@@ -1,7 +1,7 @@
 """Log weights from files, read off by the ladder: what `logpx score` says.
 
     .npy           (n,) one stream, or (rows, n) a stream a row; any real dtype from float32 up
-    .txt, .csv     one number a line; empty lines and lines that begin with # are left out
+    .txt, .csv     one number a line, in UTF-8; empty lines and lines that begin with # are left out
 
 Several files are one stream after the other, in the order in which they are named. A file is mapped a piece at a
 time, so it may be larger than memory. Cost: reading, and the ladder's few nanoseconds a weight.
@@ -23,6 +23,7 @@ from logpx_bench.errors import InputError, LogpxError
 
 #: Weights of a piece, all rows together.
 PIECE = 1 << 20
+_TAKE_OUT = "take an array out of it: numpy.save('weights.npy', numpy.load(file)[name])"
 
 Array = NDArray[Any]
 
@@ -93,9 +94,7 @@ def pieces(path: Path, axis: int = -1) -> Iterator[Array]:
         return _of_npy(path, axis)
     if path.suffix in (".txt", ".csv"):
         return _of_text(path)
-    hint = (
-        "; take an array out of it: numpy.save('weights.npy', numpy.load(file)[name])" if path.suffix == ".npz" else ""
-    )
+    hint = f"; {_TAKE_OUT}" if path.suffix == ".npz" else ""
     raise InputError(f"{path}: log weights are read from .npy, and from .txt and .csv with one number a line{hint}")
 
 
@@ -107,6 +106,9 @@ def _mapped(path: Path) -> Array:
 
 
 def _of_npy(path: Path, axis: int) -> Iterator[Array]:
+    with path.open("rb") as file:
+        if file.read(4) == b"PK\x03\x04":
+            raise InputError(f"{path}: not a .npy file but an archive, a .npz by another name; {_TAKE_OUT}")
     array = _mapped(path)
     if array.ndim not in (1, 2) or array.dtype.kind not in "fiu":
         raise InputError(
@@ -124,11 +126,14 @@ def _of_npy(path: Path, axis: int) -> Iterator[Array]:
 
 
 def _of_text(path: Path) -> Iterator[Array]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:  # a byte order mark, as some editors write, is no number
         lines = ((number, line.strip()) for number, line in enumerate(file, 1))
         numbers = (_number(path, number, line) for number, line in lines if line and not line.startswith("#"))
-        while (piece := np.fromiter(itertools.islice(numbers, PIECE), dtype=np.float64)).size:
-            yield piece
+        try:
+            while (piece := np.fromiter(itertools.islice(numbers, PIECE), dtype=np.float64)).size:
+                yield piece
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: not text in UTF-8 ({error}); save it as UTF-8, one log weight a line") from error
 
 
 def _number(path: Path, number: int, line: str) -> float:

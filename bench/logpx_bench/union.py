@@ -20,7 +20,7 @@ _RESULTS = {
     "values": ("value",),
 }
 #: Vectors that are measurements, by the beginning of their names.
-_MEASURED = ("seconds", "worked_seconds", "baseline_bytes", "ns/", "limit/")
+_MEASURED = ("seconds", "worked_seconds", "tasks_found", "baseline_bytes", "ns/", "limit/")
 _DIFFER = "a.{0} IS NOT b.{0} AND coalesce(abs(a.{0} - b.{0}) > 1e-9 * max(1, abs(a.{0}), abs(b.{0})), 1)"
 
 

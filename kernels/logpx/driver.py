@@ -107,9 +107,7 @@ def _signature(dtype):
         i8[::1],  # n_top (S,)
         i8[::1],  # group sizes (G,)
         f8[:, :, ::1],  # group states (S, G, groups.N_FIELDS)
-        i8[
-            ::1
-        ],  # failed (2,): stream, and the first bad sample, or the array overrun, or the block that a kernel raised at
+        i8[::1],  # failed (2,): stream, and the first bad sample, array overrun, or block that a kernel raised at
     )
 
 

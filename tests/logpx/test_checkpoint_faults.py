@@ -4,6 +4,7 @@ After each the same call goes on, and the result must have the bits of a run tha
 """
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 
 import logpx
-from logpx import Checkpoint, checkpoint, interrupt, storefile
+from logpx import Checkpoint, checkpoint, engine, interrupt, storefile
 from logpx.errors import StoreError
 
 PPCA, X = logpx.models.PPCA.example()
@@ -274,35 +275,47 @@ def test_two_runs_at_once(forks, path):
     assert sorted(path.parent.iterdir()) == [path]
 
 
-def test_a_program_that_holds_the_file(path, monkeypatch):
-    made = logpx.estimate(PPCA, X[0], n_samples=5000, checkpoint=path)
-    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    other.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr(storefile, "PATIENCE", 0.2)
-    with pytest.raises(StoreError, match=r"another program has it locked, and did for 0.2 s"):
-        logpx.estimate(PPCA, X[0], n_samples=1 << 14, checkpoint=path)
-    assert logpx.estimate(PPCA, X[0], n_samples=5000, checkpoint=path).ladder == made.ladder, "nothing to write"
-    monkeypatch.setattr(storefile, "PATIENCE", 30.0)
-    release = threading.Timer(0.3, lambda: other.execute("ROLLBACK"))
-    release.start()
-    more = logpx.estimate(PPCA, X[0], n_samples=1 << 14, checkpoint=path)
-    release.join()
-    other.close()
+#: A program that has a file locked until it is told to let it go.
+HOLDER = """
+import sqlite3, sys
+file = sqlite3.connect(sys.argv[1], isolation_level=None)
+file.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.readline()
+file.execute("ROLLBACK")
+"""
+
+
+def test_another_process_that_holds_the_file(path, monkeypatch):
+    made = logpx.estimate(PPCA, X[0], n_samples=4096, checkpoint=path)
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        monkeypatch.setattr(storefile, "PATIENCE", 0.2)
+        with pytest.raises(StoreError, match=r"another program has it locked, and did for 0.2 s"):
+            logpx.estimate(PPCA, X[0], n_samples=1 << 14, checkpoint=path)
+        assert logpx.estimate(PPCA, X[0], n_samples=4096, checkpoint=path).ladder == made.ladder, "nothing to write"
+        monkeypatch.setattr(storefile, "PATIENCE", 30.0)
+        threading.Timer(0.3, lambda: print(file=other.stdin, flush=True)).start()
+        more = logpx.estimate(PPCA, X[0], n_samples=1 << 14, checkpoint=path)
     assert more.ladder == logpx.estimate(PPCA, X[0], n_samples=1 << 14).ladder
 
 
 def test_a_clock_that_jumps_back(path, monkeypatch):
+    """An hour at every look: durations stay positive, and tasks are committed as they are finished, not all at the end."""
     logpx.estimate(PPCA, X[0], n_samples=1 << 16, checkpoint=path)
-    hours = iter(range(10_000, 0, -1))
-    monkeypatch.setattr(time, "time", lambda: 3600.0 * next(hours))
-    monkeypatch.setattr(checkpoint, "_now", lambda: f"{1900 + next(hours) % 100}-01-01T00:00:00+00:00")
-    made = logpx.estimate(PPCA, X[0], n_samples=1 << 18, checkpoint=path)
-    assert made.seconds >= 0
+    hours, commits, add = itertools.count(), [], Checkpoint.add
+    monkeypatch.setattr(time, "time", lambda: 1.7e9 - 3600.0 * next(hours))
+    monkeypatch.setattr(checkpoint, "_now", lambda: f"{1999 - next(hours)}-01-01T00:00:00+00:00")
+    monkeypatch.setattr(engine, "COMMIT_SECONDS", 1e-6)
+    monkeypatch.setattr(Checkpoint, "add", lambda *given: commits.append(len(given) - 1) or add(*given))
+    made = logpx.estimate(PPCA, X[0], n_samples=1 << 18, threads=1, checkpoint=path)
     monkeypatch.undo()
+    assert 0 < made.seconds < 60
+    assert len(commits) == sum(commits) > 1, "a commit a task"
     assert made.ladder == logpx.estimate(PPCA, X[0], n_samples=1 << 18).ladder
-    with sqlite3.connect(path) as file:
-        assert min(seconds for (seconds,) in file.execute("SELECT seconds FROM tasks")) >= 0
-    file.close()
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        assert all(0 < seconds < 60 for (seconds,) in file.execute("SELECT seconds FROM tasks"))
 
 
 # --- a user's kernel ---------------------------------------------------------------------------------------

@@ -161,7 +161,7 @@ def read_only(tmp_path):
         return
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=64k", "none", folder], capture_output=True)
     if mounted.returncode:
-        pytest.skip("root can write everywhere here: this container may not mount a read-only file system")
+        pytest.skip("root can write everywhere here: this system may not mount a read-only file system")
     yield folder
     subprocess.run(["umount", folder], check=True)
 

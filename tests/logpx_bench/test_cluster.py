@@ -18,12 +18,14 @@ import types
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import logpx
 from logpx import _jit, engine, shipping
-from logpx.errors import NonFiniteWeightError
-from logpx_bench import cluster, runner, suite
+from logpx.errors import KernelError, NonFiniteWeightError
+from logpx_bench import cli, cluster, runner, suite
 from logpx_bench.errors import InputError, NotAvailableError, WorkerError
+from logpx_bench.experiments.ladder import WARM_UP
 from logpx_bench.store import Store
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed (pip install 'logpx[cluster]')")
@@ -75,6 +77,11 @@ def long_bits():
     return bits(logpx.estimate(PPCA, X[0], n_samples=LONG))
 
 
+def n_stored(path):
+    with logpx.Checkpoint.open(path) as file:
+        return len(file.rows())
+
+
 def kill(executor, n):
     """Kill so many of the cluster's workers, as a machine that is switched off does."""
     for pid in list(executor._client.run(os.getpid).values())[:n]:
@@ -82,13 +89,14 @@ def kill(executor, n):
 
 
 def kill_after(executor, n, n_tasks):
-    """The same from a thread, once so many more tasks are done."""
+    """The same from a thread, once so many more tasks are done; its `left`: tasks that were not done by then."""
     target = executor._n_finished + n_tasks
 
     def wait_and_kill():
         while executor._n_finished < target:
             time.sleep(0.002)
         kill(executor, n)
+        thread.left = len(executor._waiting)
 
     thread = threading.Thread(target=wait_and_kill)
     thread.start()
@@ -145,6 +153,14 @@ def test_a_running_cluster_is_joined(executor, address):
     assert bits(there) == bits(logpx.estimate(PPCA, X[0], n_samples=100_000))
 
 
+def test_dask_s_own_executor_serves_as_well(executor):
+    with executor._client.get_executor() as plain:
+        there = logpx.estimate(PPCA, X[0], n_samples=3 << 20, groups=(50,), executor=plain)
+    here = logpx.estimate(PPCA, X[0], n_samples=3 << 20, groups=(50,))
+    assert bits(there) == bits(here)
+    assert there.bound(50) == here.bound(50)
+
+
 def test_processes_are_an_executor_too_and_one_that_dies_ends_the_run_with_words():
     def run():
         with cluster.executor_for("processes", 1) as executor:
@@ -164,9 +180,15 @@ def test_errors_of_tasks_come_back_as_they_were(executor):
         return math.nan if z[0] > 3.5 else -0.5 * z[0] * z[0]
 
     raising, nan = (logpx.Model(bad, [flag], 1, prior=NORMAL) for flag in (1.0, 0.0))
-    with pytest.raises(ValueError, match="too far out") as raised:
-        logpx.estimate(raising, [0.0], n_samples=100_000, executor=executor)
-    assert "raised on a worker" in raised.value.__notes__[0]
+    told = []
+    for where in (None, executor):
+        with pytest.raises(KernelError, match="too far out") as raised:
+            logpx.estimate(raising, [0.0], n_samples=100_000, executor=where)
+        told.append(str(raised.value))
+    assert told[0] == told[1]
+    with pytest.raises(ValueError, match="'seven'") as foreign:
+        executor.submit(int, "seven").result()
+    assert "raised on a worker" in foreign.value.__notes__[0]
     told = []
     for where in (None, executor):
         with pytest.raises(NonFiniteWeightError) as error:
@@ -183,6 +205,7 @@ def test_killed_workers_cost_time_and_nothing_else(executor, small_tasks, long_b
     thread = kill_after(executor, n, n_tasks=6)
     there = logpx.estimate(PPCA, X[0], n_samples=LONG, executor=executor)
     thread.join()
+    assert thread.left > 0, "they must be killed in the midst of it"
     assert bits(there) == long_bits
 
 
@@ -194,11 +217,13 @@ def test_without_any_worker_a_run_ends_and_its_checkpoint_goes_on(executor, smal
         with pytest.raises(WorkerError, match=r"had no worker for 0\.1 s.*goes on from its checkpoint"):
             logpx.estimate(PPCA, X[0], n_samples=LONG, executor=impatient, checkpoint=path)
         thread.join()
+        assert thread.left > 0
     executor._client.wait_for_workers(2, timeout=60)
-    before = executor._n_finished
+    stored, before = n_stored(path), executor._n_finished
     there = logpx.estimate(PPCA, X[0], n_samples=LONG, executor=executor, checkpoint=path)
     assert bits(there) == long_bits
-    assert executor._n_finished - before < LONG >> 20, "what was finished is not run again"
+    assert stored >= 6
+    assert executor._n_finished - before == n_stored(path) - stored, "what was finished is not run again"
 
 
 def test_a_task_that_kills_its_workers_is_given_up(executor, monkeypatch):
@@ -209,6 +234,11 @@ def test_a_task_that_kills_its_workers_is_given_up(executor, monkeypatch):
 
 
 # -- the user's files, and what does not fit ----------------------------------------------------------------------
+
+
+def uploads(client):
+    """Names of the files that workers of the cluster get."""
+    return [name for name in client.cluster.scheduler.worker_plugins if name.startswith("logpx-upload-")]
 
 
 @pytest.fixture
@@ -230,6 +260,8 @@ def test_a_users_file_is_uploaded(executor, own_file):
     client = executor._client
     with cluster.on_client(client, upload=[own_file]) as prepared:
         there = logpx.estimate(model, [0.0], n_samples=100_000, executor=prepared)
+        assert uploads(client) == [f"logpx-upload-{own_file.name}"]
+    assert uploads(client) == [], "the cluster is as it was"
     assert bits(there) == bits(logpx.estimate(model, [0.0], n_samples=100_000))
 
     changed = own_file.with_name("changed")
@@ -247,7 +279,7 @@ def test_a_file_that_cannot_be_imported_or_found_is_named(executor, tmp_path):
     broken.write_text("import no_such_package\n", encoding="utf-8")
     with pytest.raises(WorkerError, match=r"logpx-upload-broken_model\.py.*No module named 'no_such_package'"):
         cluster.on_client(executor._client, upload=[broken])
-    executor._client.unregister_worker_plugin("logpx-upload-broken_model.py")
+    assert uploads(executor._client) == []
     with pytest.raises(InputError, match="there is no such file"):
         cluster.on_client(executor._client, upload=[tmp_path / "nowhere.py"])
 
@@ -288,17 +320,48 @@ n_replicates = 32
 """
 
 
+class Counting(concurrent.futures.ThreadPoolExecutor):
+    """Threads that know how many samples, of all streams, they were given."""
+
+    n_samples = 0
+
+    def submit(self, fn, /, part, start, count, *rest):
+        self.n_samples += len(part.states) * count
+        return super().submit(fn, part, start, count, *rest)
+
+
 def test_a_suite_gives_its_long_cells_to_the_executor(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(SUITE, encoding="utf-8")
-    rows = []
-    for name, pool in (("here", None), ("there", concurrent.futures.ThreadPoolExecutor(3))):
+    rows, counting = [], Counting(3)
+    for name, pool in (("here", None), ("there", counting)):
         with Store.open(tmp_path / f"{name}.sqlite") as store:
             runner.run(suite.load(path), store, threads=1, executor=pool)
             rows += store.rows('SELECT "log_marginal", "threads", "key" FROM "cells"')
+    assert counting.n_samples == WARM_UP + 32 * 2**8, "every task went there"
     assert rows[0]["log_marginal"] == rows[1]["log_marginal"]
     assert rows[0]["key"] == rows[1]["key"]
     assert [row["threads"] for row in rows] == [1, 3]
+
+
+def test_the_executor_of_the_command_line(tmp_path, address, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(SUITE, encoding="utf-8")
+    given, submit = [], cluster.ClusterExecutor.submit
+    monkeypatch.setattr(cluster.ClusterExecutor, "submit", lambda *given_: given.append(1) or submit(*given_))
+    rows = []
+    for where in ("threads", address):
+        arguments = ["run", "mine.toml", "--threads", "1", "--store", f"{len(rows)}.sqlite", "--executor", where]
+        done = CliRunner().invoke(cli.app, arguments)
+        assert done.exit_code == 0, done.output
+        assert bool(given) == (where == address)
+        with Store.open(arguments[5], create=False) as store:
+            rows += store.rows('SELECT "log_marginal", "threads" FROM "cells"')
+    assert rows[0]["log_marginal"] == rows[1]["log_marginal"]
+    assert [row["threads"] for row in rows] == [1, 2]
+    refused = CliRunner().invoke(cli.app, [*arguments[:-1], "cloud"])
+    assert refused.exit_code == 2
+    assert "one of threads, processes, dask" in refused.output
 
 
 # -- bench/docs/clusters.md ---------------------------------------------------------------------------------------

@@ -308,11 +308,26 @@ def test_a_path_outside_its_band_and_a_run_that_grows_are_said(store):
     assert "10.0 ns a sample by the clock at $2^{24}$ and 10.0 at $2^{27}$, of which the work" in module.caption(longer)
     assert "the work in the chunks is 9.00 and 9.00;" in module.caption(longer)
     assert "peak memory 165 MB, as at $2^{24}$" in module.caption(longer)
+    assert "included: 5.00 MB more than before the last step began." in module.caption(longer)
     grown = [row | {"peak_bytes": 3.3e8} if row["k"] == 2**27 else row for row in longer]
     assert "peak memory 330 MB, 100% more than at $2^{24}$" in module.caption(grown)
     parts = [row | {"provenance_id": str(row["k"] > 2**15)} for row in table]
     assert "in 2 sittings" in module.caption(parts)
     assert "sittings" not in module.caption(table)
+
+
+def test_a_step_that_was_stopped_has_no_time_by_the_clock(store):
+    module, table = FIGURES["large_k"], FIGURES["large_k"].data(store)
+    table = [row | {"k": row["k"] * 2**6, "n_run": row["n_run"] * 2**6} if row["kind"] == "path" else row for row in table]
+    broken = [row | {"ns_per_sample": math.nan} if row["k"] == 2**27 else row for row in table]
+    said = module.caption(broken)
+    assert "(for one step that was stopped, which no clock ran through, the work in the chunks is counted)" in said
+    assert "by the clock at $2^{24}$ and 10.0 at $2^{26}$" in said
+    assert "was stopped" not in module.caption(table)
+    crosses, all_crosses = (
+        next(line for line in module.draw(rows).axes[4].lines if line.get_marker() == "x") for rows in (broken, table)
+    )
+    assert list(crosses.get_xdata()) == list(all_crosses.get_xdata())[:-1]
 
 
 def test_common_streams_are_said_to_help_only_where_they_do(store):

@@ -4,6 +4,7 @@ Exact tests, but for the coverage of the interval. Signals are real: each is sen
 of a cell, and the same command then goes on.
 """
 
+import math
 import signal
 import subprocess
 import sys
@@ -13,10 +14,13 @@ import pytest
 from typer.testing import CliRunner
 
 import logpx
+from logpx.checkpoint import Checkpoint
+from logpx.tasks import Done
 from logpx_bench import cli, data, long_runs, runner
 from logpx_bench import suite as suites
 from logpx_bench.errors import SuiteError
 from logpx_bench.estimators import make_proposal
+from logpx_bench.experiments import finished
 from logpx_bench.experiments.base import stream_seed
 from logpx_bench.experiments.large_k import UNITS
 from logpx_bench.moments import bootstrap_rmse, rmse_from_moments
@@ -104,7 +108,8 @@ def test_points_of_the_path_are_estimates_of_their_own(unbroken, stream):
         assert (row["log_marginal"], row["std_error"]) == (alone.log_marginal, alone.std_error)
         assert row["z"] == (alone.log_marginal - model.log_marginal(x)) / alone.std_error
     assert [row["n_run"] for row in path] == [2**10, *(2**j for j in range(10, 21))]
-    assert all(row["seconds"] > 0 and row["peak_bytes"] > 1e7 for row in path)
+    assert all(row["seconds"] > 0 and row["peak_bytes"] >= row["baseline_bytes"] > 1e7 for row in path)
+    assert all(row["ns_per_sample"] == 1e9 * row["seconds"] / row["n_run"] for row in path)
 
 
 @pytest.mark.parametrize(("n_units", "n_groups", "least"), [(64, 64, 0.89), (64, 1, 0.865), (32, 1, 0.825)])
@@ -121,6 +126,21 @@ def test_the_interval_of_rmse_covers_the_truth(n_units, n_groups, least):
         low, high = bootstrap_rmse(mse, f"{trial:016x}", resamples=400)
         held += low <= np.hypot(bias, sd) <= high
     assert least <= held / n_trials < 0.99
+
+
+def test_work_that_overlaps_is_billed_once(tmp_path):
+    """As in a checkpoint merged from two machines; and a stream of which all tasks reach beyond the end has no spans."""
+    model, x = logpx.models.PPCA.example()
+    path = tmp_path / "run.sqlite"
+    with Checkpoint.open(path, create=True) as file:
+        file.claim({"streams": 1})
+        for n_samples, seconds in ((2**10, 1.0), (2**12, 4.0)):
+            ladder = logpx.estimate(model, x[0], n_samples=n_samples).ladder
+            file.add((range(1), Done(ladder, {}, seconds, "here")))
+    assert finished.Span(path, 0, 2**12).worked() == 4.0
+    assert finished.Span(path, 0, 2**11).worked() == 1.0
+    assert [ladder.n_samples for ladder in finished.spans(path, 2**12, 64)] == [2**12]
+    assert finished.spans(path, 2**9, 64) == []
 
 
 # -- stops --------------------------------------------------------------------------------------------------------
@@ -173,6 +193,11 @@ def test_a_stream_that_is_stopped_goes_on_with_the_same_bits(tmp_path, unbroken,
     assert "goes on from a checkpoint: " in again.output
     assert "chunks there" in again.output
     assert results("r.sqlite") == results(unbroken)
+    with Store.open("r.sqlite", create=False) as store:
+        path = [row for row in long_runs.large_k(store) if row["kind"] == "path"]
+    broken = [row["k"] for row in path if math.isnan(row["ns_per_sample"])]
+    assert broken == [2**21], "no clock ran through the cell that was stopped"
+    assert all(row["seconds"] > 0 and row["ns_in_chunks"] > 0 for row in path)
 
 
 def test_a_larger_n_goes_on_from_the_smaller(tmp_path, unbroken):

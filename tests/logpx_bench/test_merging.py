@@ -82,6 +82,8 @@ def test_a_contradiction_is_named_and_nothing_is_merged(merge, tmp_path, change,
     assert "c.sqlite contradicts what a.sqlite holds" in result.output
     assert said in result.output
     assert keys_in("a.sqlite") == before
+    assert merge("b.sqlite", "c.sqlite", "--into", "new.sqlite").exit_code == 2
+    assert not (tmp_path / "new.sqlite").exists()
 
 
 def test_times_and_rounding_contradict_nothing(merge):
@@ -176,11 +178,50 @@ def test_checkpoints_of_two_runs_stay_apart(merge, tmp_path):
     for words in (("a.sqlite", "b.sqlite", "c.sqlite"), ("b.sqlite", "c.sqlite", "--into", "new.sqlite")):
         result = merge(*words)
         assert result.exit_code == 2
-        assert "c.sqlite are checkpoints of two runs, which differ in seed; nothing was merged" in result.output
+        assert "c.sqlite (here) are checkpoints of two runs, and nothing was merged" in result.output
+        assert "What differs: seed (0 there, 1 here)." in result.output
     assert not (tmp_path / "new.sqlite").exists()
     with Checkpoint.open("a.sqlite") as file:
         assert file.n_samples == 2**15
     assert "name the one that receives it first: logpx merge A B" in merge("a.sqlite").output
+
+
+#: A merge that says when all chunks are in and none is committed, and waits there.
+WITHIN = """
+import contextlib, time
+from logpx import storefile
+from logpx_bench import cli
+
+transaction = storefile.transaction
+
+@contextlib.contextmanager
+def slow(path, connection):
+    with transaction(path, connection):
+        yield
+        print("within", flush=True)
+        time.sleep(60)
+
+storefile.transaction = slow
+cli.main()
+"""
+
+
+def test_sigterm_within_a_merge_of_checkpoints_leaves_the_target_whole(merge):
+    run("a.sqlite", 2**15)
+    whole = run("b.sqlite", 2**17)
+    command = [sys.executable, "-c", WITHIN, "merge", "a.sqlite", "b.sqlite"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "within\n"
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "Go on from there: logpx merge a.sqlite b.sqlite" in said
+    with Checkpoint.open("a.sqlite") as file:
+        assert file.n_samples == 2**15
+    with contextlib.closing(sqlite3.connect("a.sqlite")) as file:
+        assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert merge("a.sqlite", "b.sqlite").exit_code == 0
+    assert run("a.sqlite", 2**17).log_marginal == whole.log_marginal
 
 
 def test_a_chunk_with_other_bits_is_named(merge):

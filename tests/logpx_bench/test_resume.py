@@ -2,14 +2,18 @@
 
 import dataclasses
 import re
+import shutil
 import sqlite3
 
 import pytest
 from typer.testing import CliRunner
 
+import logpx
 from logpx.checkpoint import Checkpoint
+from logpx.tasks import Done
 from logpx_bench import cli, resume, runner
 from logpx_bench import suite as suites
+from logpx_bench.errors import StoreError
 from logpx_bench.store import Store
 
 SUITE = """
@@ -74,7 +78,7 @@ def test_short_cells_keep_nothing(invoke, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("fact", "said"), [("source", "another version of the code"), ("cpu_target", "another CPU target")]
+    ("fact", "said"), [("source", "the code of logpx"), ("cpu_target", "the CPU target, for which alone the same bits")]
 )
 def test_a_checkpoint_of_other_code_is_refused_and_moved_aside_only_when_told(invoke, tmp_path, fact, said):
     invoke("--resume")
@@ -86,7 +90,9 @@ def test_a_checkpoint_of_other_code_is_refused_and_moved_aside_only_when_told(in
     (tmp_path / "r.sqlite").unlink()
     refused = invoke("--resume")
     assert refused.exit_code == 2
-    assert f"is of {said} (older there, " in refused.output
+    assert "is of another build, and is left as it is" in refused.output
+    assert f"What differs: {said}" in refused.output
+    assert "('older' there, " in refused.output
     assert "run again with --fresh, which moves the file aside" in refused.output
     assert path.read_bytes() == before
     fresh = invoke("--resume", "--fresh")
@@ -119,12 +125,40 @@ def test_cells_share_a_file_only_where_their_streams_are_the_same(tmp_path):
         assert resume.name_of(dataclasses.replace(cell, **other)) != name
 
 
-def test_a_file_moved_aside_takes_its_log_along_and_never_a_name_that_is_taken(tmp_path):
-    for name in ("a.sqlite", "a.sqlite-wal", "a.old-1.sqlite"):
+@pytest.fixture
+def live(tmp_path):
+    """A checkpoint that is being written; what is committed lies in SQLite's log."""
+    model, x = logpx.models.PPCA.example()
+    ladder = logpx.estimate(model, x[0], n_samples=1024).ladder
+    with Checkpoint.open(tmp_path / "a.sqlite", create=True) as file:
+        file.claim({"streams": 1})
+        file.add((range(1), Done(ladder, {}, 0.5, "here")))
+        yield tmp_path / "a.sqlite"
+
+
+def test_a_checkpoint_that_is_being_written_is_not_moved(live):
+    before = sorted(live.parent.iterdir())
+    with pytest.raises(StoreError, match=r"a\.sqlite is being written by process \d+"):
+        resume.set_aside(live)
+    assert sorted(live.parent.iterdir()) == before
+
+
+def test_a_checkpoint_that_a_killed_run_left_is_moved_in_one_file(live, tmp_path):
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for end in ("", "-wal"):
+        shutil.copy(f"{live}{end}", killed)
+    aside = resume.set_aside(killed / live.name)
+    assert [path.name for path in killed.iterdir()] == ["a.old-1.sqlite"]
+    with Checkpoint.open(aside) as file:
+        assert file.n_samples == 1024
+
+
+def test_a_file_moved_aside_never_takes_a_name_that_is_taken(tmp_path):
+    for name in ("a.sqlite", "a.old-1.sqlite"):
         (tmp_path / name).write_text(name)
     assert resume.set_aside(tmp_path / "a.sqlite").name == "a.old-2.sqlite"
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         "a.old-1.sqlite": "a.old-1.sqlite",
         "a.old-2.sqlite": "a.sqlite",
-        "a.old-2.sqlite-wal": "a.sqlite-wal",
     }

@@ -6,10 +6,12 @@ import math
 import numpy as np
 import pytest
 
+import logpx
+from logpx.errors import Interrupted
 from logpx_bench import runner, summary
 from logpx_bench import suite as suites
 from logpx_bench.errors import InputError, LogpxError
-from logpx_bench.experiments import KINDS, Record, ranking
+from logpx_bench.experiments import KINDS, Record, ladder, ranking
 from logpx_bench.experiments import base as kinds_base
 from logpx_bench.experiments.base import stream_seed
 from logpx_bench.experiments.ladder import histogram
@@ -115,6 +117,32 @@ def test_a_run_that_is_stopped_keeps_its_cells_and_goes_on(load, store, pretend)
     rest = runner.run(suite, store, threads=1)
     assert (rest.n_run, rest.n_skipped) == (1, 2)
     assert [cell.estimator for cell in pretend] == ["uniform", "prior", "importance"]
+
+
+@pytest.mark.parametrize(("kind", "text"), [("ladder", LADDER), ("ranking", RANKING)])
+def test_an_estimate_so_far_is_told_only_of_a_cell_that_is_a_single_one(load, store, monkeypatch, kind, text):
+    model, x = logpx.models.PPCA.example()
+    so_far = logpx.estimate(model, x[0], n_samples=1000)
+
+    def stop(cell, resources):
+        raise Interrupted("stopped", so_far)
+
+    monkeypatch.setitem(KINDS, kind, dataclasses.replace(KINDS[kind], run=stop))
+    with pytest.raises(Interrupted) as stopped:
+        runner.run(load(text), store, threads=1)
+    told = f"stopped after 1,000 samples, log p̂(x) = {so_far.log_marginal:.9g}" in str(stopped.value)
+    assert told == (kind == "ladder")
+    assert (stopped.value.estimate is so_far) == told
+
+
+def test_a_warm_up_that_is_stopped_has_no_estimate_of_the_cell(load, store, monkeypatch):
+    def stop(*given):
+        raise Interrupted("stopped", "that of the warm-up")
+
+    monkeypatch.setattr(ladder, "call", stop)
+    with pytest.raises(Interrupted, match=r"uniform row=0 k=2\^8 ×32: stopped\. Finished cells") as stopped:
+        runner.run(load(LADDER), store, threads=1)
+    assert stopped.value.estimate is None
 
 
 def test_a_cell_that_fails_is_named_and_leaves_nothing(load, store, monkeypatch):

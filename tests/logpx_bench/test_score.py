@@ -8,6 +8,7 @@ import math
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,6 +137,8 @@ def bad(tmp_path):
     (tmp_path / "empty.npy").write_bytes(b"")
     (tmp_path / "words.csv").write_text("# log weights\n-0.5\n\nhello\n")
     (tmp_path / "folder.npy").mkdir()
+    (tmp_path / "archive.npy").write_bytes((tmp_path / "w.npz").read_bytes())
+    (tmp_path / "utf16.txt").write_text("-0.5\n", encoding="utf-16")
 
 
 @pytest.mark.parametrize(
@@ -145,6 +148,8 @@ def bad(tmp_path):
         (("folder.npy",), "folder.npy: Is a directory"),
         (("w.npz",), r"w.npz: log weights are read from .npy.*numpy.load\(file\)\[name\]"),
         (("objects.npy",), "objects.npy: not a .npy file of numbers"),
+        (("archive.npy",), r"archive.npy: not a .npy file but an archive.*numpy.load\(file\)\[name\]"),
+        (("utf16.txt",), "utf16.txt: not text in UTF-8"),
         (("complex.npy",), "complex.npy: an array of shape .* and dtype complex128"),
         (("half.npy",), "half.npy: log weights in float16 carry three digits"),
         (("cube.npy",), r"cube.npy: an array of shape \(2, 3, 4\)"),
@@ -169,6 +174,12 @@ def test_a_bad_file_is_one_message_and_exit_code_2(invoke, bad, arguments, said)
     assert result.exit_code == 2
     assert re.search(said, result.output), result.output
     assert "Traceback" not in result.output
+
+
+def test_a_byte_order_mark_is_no_number(invoke):
+    for encoding in ("utf-8", "utf-8-sig"):
+        Path(f"{encoding}.txt").write_text("-0.5\n-1.5\n", encoding=encoding)
+    assert facts(invoke, "utf-8-sig.txt") == facts(invoke, "utf-8.txt")
 
 
 MEMORY = """

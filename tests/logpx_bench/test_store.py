@@ -3,6 +3,9 @@
 import json
 import os
 import sqlite3
+import subprocess
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -33,6 +36,32 @@ def fill(store, *keys, experiment="e", exact=-1.0):
 def contents(path):
     with Store.open(path, create=False) as store:
         return {table: store.rows(f'SELECT * FROM "{table}" ORDER BY 1, 2, 3') for table in TABLES}
+
+
+#: A program that has a file locked until it is told to let it go.
+HOLDER = """
+import sqlite3, sys
+file = sqlite3.connect(sys.argv[1], isolation_level=None)
+file.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.readline()
+file.execute("ROLLBACK")
+"""
+
+
+def test_another_process_that_holds_the_file(path):
+    with Store.open(path) as store:
+        fill(store, "k1")
+        command = [sys.executable, "-c", HOLDER, str(path)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout.readline() == "held\n"
+            store._connection.execute("PRAGMA busy_timeout = 100")
+            with pytest.raises(StoreError, match=r"results\.sqlite: cannot be written \(database is locked\)"):
+                fill(store, "k2")
+            store._connection.execute("PRAGMA busy_timeout = 30000")
+            threading.Timer(0.2, lambda: print(file=other.stdin, flush=True)).start()
+            fill(store, "k2")
+        assert store.keys() == {"k1", "k2"}
 
 
 def test_everything_written_comes_back(path):

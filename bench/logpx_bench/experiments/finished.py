@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from logpx import Ladder
-from logpx.checkpoint import Checkpoint, Row, chains, leading
+from logpx.checkpoint import Checkpoint, Row, chains, lane_size, leading
 from logpx_bench.ledger import Bill
 
 
@@ -32,10 +32,13 @@ class Span:
             return len(self._rows(file))
 
     def worked(self) -> float:
-        """Seconds that the finished tasks took, of all workers together."""
+        """Seconds that the finished tasks took, of all workers together; of tasks that overlap, as in a merged
+        checkpoint, those of the longer."""
         assert self.path is not None
         with Checkpoint.open(self.path) as file:
-            return file.seconds(self._rows(file))
+            rows, n_streams = self._rows(file), file.facts.get("streams", 1)
+            used, _ = chains(rows, n_streams, lane_size(rows, n_streams, n_streams), self.stop)
+            return file.seconds({row for chain in used for row in chain})
 
     def billed(self, bill: Bill, n_workers: int) -> Bill:
         """The bill with all work on these samples, whoever did it, as if these workers had shared it."""
@@ -46,12 +49,11 @@ class Span:
 def spans(path: Path, stop: int, n_spans: int) -> list[Ladder]:
     """Ladders of the first `stop` samples of a single stream, cut into spans of one size, in order.
 
-    There are `n_spans` of them, or fewer where a finished task is longer than that.
+    There are `n_spans` of them, fewer where a finished task is longer than that, none where all reach beyond `stop`.
     """
     with Checkpoint.open(path) as file:
         ((chain,), _) = chains(file.rows(), 1, 1, stop)
         rows = list(leading(chain))
-        size = max(stop // n_spans, *(row.n_samples for row in rows))
-        return [
-            file.joined(row for row in rows if row.start // size == index) for index in range(rows[-1].stop // size)
-        ]
+        size = max([stop // n_spans, *(row.n_samples for row in rows)])
+        n_whole = rows[-1].stop // size if rows else 0
+        return [file.joined(row for row in rows if row.start // size == index) for index in range(n_whole)]

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import logpx
+from logpx.errors import Interrupted
 from logpx.tasks import CHUNK
 from logpx_bench import data, ledger
 from logpx_bench.estimators import divergence, make_proposal
@@ -148,8 +149,11 @@ def warm_up(
 
     A run of several chunks also merges them, by functions of their own: its warm-up has two.
     """
-    clock = ledger.Clock()
-    call(cell, model, x, proposal, WARM_UP if cell.n_samples <= CHUNK else 2 * CHUNK, 1, cell.seed, threads, executor)
+    clock, n_samples = ledger.Clock(), WARM_UP if cell.n_samples <= CHUNK else 2 * CHUNK
+    try:
+        call(cell, model, x, proposal, n_samples, 1, cell.seed, threads, executor)
+    except Interrupted as stop:
+        raise Interrupted(str(stop)) from stop  # its estimate is not the cell's
     return clock.wall()
 
 

@@ -2,7 +2,9 @@ r"""One long stream: the error of L_k at every level, the estimate as the stream
 
 The stream is climbed by powers of two. The cell of n = 2^j goes on where that of n/2 ended, all from one checkpoint,
 and holds the estimate from the first n samples, seconds and samples of its own half of them, and the peak memory.
-Raising n_samples later adds cells and repeats nothing; a kill loses the chunks that were running.
+Raising n_samples later adds cells and repeats nothing; a kill loses the chunks that were running. A cell that was
+stopped in its half has no time by the clock: `tasks_found` says how many tasks were there when it went on, and its
+seconds are then those of the work in its chunks, shared by the workers.
 
 RMSE at k over the n/k groups of one stream needs an interval, and the groups of a level are independent as its weights
 are. They are pooled in UNITS spans of the stream, n/UNITS samples each, and in spans of two and more above that as
@@ -63,22 +65,21 @@ def run(cell: Cell, resources: Resources) -> Record:
     proposal = make_proposal(cell.estimator, cell.estimator_options, subject.model, x)
     fit_seconds = clock.wall()
     own = finished.Span(resources.checkpoint, cell.n_samples - evaluations(cell), cell.n_samples)
-    resumed = own.n_tasks() > 0
+    found = own.n_tasks()
     ledger.reset_peak()
     baseline, clock = ledger.peak_bytes(), ledger.Clock()
     how = resources.threads, resources.executor, resources.checkpoint
     seed = stream_seed("large_k", cell.seed, cell.row)
     estimate = call(cell, subject.model, x, proposal, cell.n_samples, 1, seed, *how)
     bill = replace(ledger.bill([estimate], fit_seconds, clock.cpu()), n_evaluations=evaluations(cell))
-    if resumed:
+    if found:
         bill = own.billed(bill, resources.n_workers)
     kl, chi2 = divergence(subject.model, x, proposal)
     columns = describe(estimate) | bill.columns() | sizes(subject.model, x) | {"kl": kl, "chi2": chi2}
     columns |= {"exact": float(subject.model.log_marginal(x)), "threads": resources.n_workers}
     levels = unit_levels(resources.checkpoint, cell.n_samples)
-    return Record(
-        columns=columns, levels=levels, values={"baseline_bytes": [baseline], "worked_seconds": [own.worked()]}
-    )
+    values = {"baseline_bytes": [baseline], "worked_seconds": [own.worked()], "tasks_found": [found]}
+    return Record(columns=columns, levels=levels, values=values)
 
 
 def unit_levels(path: "Path", n_samples: int) -> list[tuple[int, int, int, float, float]]:

@@ -29,7 +29,7 @@ COLUMNS = (
     *("kind", "model", "n_latents", "n_observed", "row", "estimator", "estimator_options", "n_total", "chi2", "exact"),
     *("k", "n_units", "n_groups", "rmse", "rmse_low", "rmse_high", "rmse_predicted", "bias", "bias_std_error"),
     *("bias_predicted", "log_marginal", "std_error", "z", "n_run", "seconds", "ns_per_sample", "ns_in_chunks"),
-    *("threads", "peak_bytes", "provenance_id"),
+    *("threads", "peak_bytes", "baseline_bytes", "provenance_id"),
 )
 
 
@@ -51,6 +51,11 @@ def path(table: s.Table) -> s.Table:
 def timed(table: s.Table, least: int = TIMED) -> s.Table:
     """Those of the path with enough samples of their own to be timed."""
     return [row for row in path(table) if row["n_run"] >= least]
+
+
+def clocked(rows: s.Table) -> s.Table:
+    """Those that a clock ran through: they were not stopped and gone on with."""
+    return [row for row in rows if s.finite(row["ns_per_sample"])]
 
 
 def resolved(row: s.Row) -> bool:
@@ -167,7 +172,7 @@ def _clock(axes: Axes, rows: s.Table) -> None:
     """Time by the clock, commits and waiting included, over that in the chunks."""
     where: Style = {"transform": axes.transAxes, "ha": "right", "va": "top", "fontsize": 9}
     axes.text(0.98, 0.97, "dots: in the chunks", color="#005A8C", **where)
-    if not rows:
+    if not (rows := clocked(rows)):
         return
     value = s.column(rows, "ns_per_sample")
     axes.plot(s.column(rows, "k"), value, color=ORANGE, marker="x", markersize=5, linewidth=1.0)
@@ -242,25 +247,37 @@ def _path_words(rows: s.Table) -> str:
 
 
 def _cost_words(table: s.Table) -> str:
-    rows, seconds = timed(table), sum(row["seconds"] for row in path(table))
-    sittings = len({row["provenance_id"] for row in path(table)})
-    text = f"The run took {_duration(seconds)}{f' in {sittings} sittings' if sittings > 1 else ''}"
-    if len(rows) < 2:
-        return f"{text}."
+    own = path(table)
+    rows, broken = clocked(timed(table)), len(own) - len(clocked(own))
+    sittings = len({row["provenance_id"] for row in own})
+    text = f"The run took {_duration(sum(row['seconds'] for row in own))}"
+    text += f" in {sittings} sittings" if sittings > 1 else ""
+    if broken:
+        parts = "one step that was stopped" if broken == 1 else f"{broken} steps that were stopped"
+        text += f" (for {parts}, which no clock ran through, the work in the chunks is counted)"
+    text += _clock_words(rows) if len(rows) > 1 else ""
+    return f"{text}{_memory_words([row for row in own if s.finite(row['peak_bytes'])])}."
+
+
+def _clock_words(rows: s.Table) -> str:
     first, last = rows[0], rows[-1]
-    text += (
+    return (
         f": {words.number(first['ns_per_sample'])} ns a sample by the clock at {words.power(first['k'])} and "
         f"{words.number(last['ns_per_sample'])} at {words.power(last['k'])}, of which the work in the chunks is "
         f"{words.number(first['ns_in_chunks'])} and {words.number(last['ns_in_chunks'])}"
     )
-    base = next((row for row in rows if row["k"] >= 2**24 and s.finite(row["peak_bytes"])), first)
-    if s.finite(base["peak_bytes"]) and s.finite(last["peak_bytes"]) and base is not last:
-        change = last["peak_bytes"] / base["peak_bytes"] - 1
-        text += (
-            f"; peak memory {words.memory(last['peak_bytes'])}, {_change(change)} at {words.power(base['k'])}, the "
-            "interpreter and its libraries included"
-        )
-    return f"{text}."
+
+
+def _memory_words(rows: s.Table) -> str:
+    """The peak, how it grew from 2^24 samples on, and how much of it the last step added to the process."""
+    base, last = next((row for row in rows if row["k"] >= 2**24), None), rows[-1] if rows else None
+    if base is None or last is None or base is last:
+        return ""
+    change, added = last["peak_bytes"] / base["peak_bytes"] - 1, last["peak_bytes"] - last["baseline_bytes"]
+    return (
+        f"; peak memory {words.memory(last['peak_bytes'])}, {_change(change)} at {words.power(base['k'])}, the "
+        f"interpreter and its libraries included: {words.memory(added)} more than before the last step began"
+    )
 
 
 def _change(change: float) -> str:
