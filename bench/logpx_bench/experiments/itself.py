@@ -1,7 +1,7 @@
 """logpx against itself: its precisions and its threads in turns, and what a new process waits for. One cell.
 
-The chain is that of the race (PPCA, 2 latents, 8 observed: `peers.cases`), through the public `estimate`: 2^20 samples
-a thread, a call that is not timed before each that is, every answer held against the exact one. A round is one turn of
+The chain is that of the race (PPCA, 2 latents, 8 observed: `peers.cases`), through the public `estimate`: 2^20
+samples, however many threads, a call that is not timed before each that is, every answer held against the exact one. A round is one turn of
 each; ratios are taken round by round.
 
 A new process imports logpx, then makes a small estimate: with the kernels in the cache, and once with an empty cache,
@@ -24,6 +24,7 @@ from logpx import _jit
 from logpx_bench import ledger, machine
 from logpx_bench.errors import InputError, LogpxError
 from logpx_bench.experiments.base import Cell, Kind, Record, Resources
+from logpx_bench.experiments.peers import peers_hash
 from logpx_bench.options import Option
 from logpx_bench.peers import OURS
 from logpx_bench.peers.cases import CASES
@@ -121,6 +122,7 @@ ITSELF = Kind(
     check=lambda experiment, where: None,
     verify=verify,
     settings=SETTINGS,
+    facts=lambda cell: {"source": peers_hash()},
     timed=True,
     duration=lambda cell: 20.0 + 0.1 * cell.settings["rounds"] + 2.0 * cell.settings["processes"],
 )

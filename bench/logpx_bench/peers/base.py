@@ -98,8 +98,8 @@ class Run(NamedTuple):
 
     `call(seed)` does the whole case, and returns only when the result is there: for chains and log-sum-exp a float;
     otherwise an array or a tensor that NumPy can read, of the case's numbers or of a part of them (`Case.check` reads
-    it, outside the clock). `n` is how many elements one call does: `Case.n`, or more where a library needs more to
-    fill its threads.
+    it, outside the clock). `n` is how many elements one call does: `Case.n`, or what whole chunks on all
+    threads come to.
     """
 
     call: Callable[[int], Any]
