@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-import threadpoolctl
 from numpy.typing import NDArray
 
 from logpx_bench.peers.base import Run, Variant, in_threads
@@ -66,6 +65,8 @@ def together(pairs: Iterable[Pair]) -> Pair:
 def blas_threads(run: Run, threads: int) -> Run:
     """The run with every BLAS of the process held to so many threads, at each call: variants that ask for one, and for
     all, stand prepared beside one another, and a BLAS knows but one number of threads."""
+    import threadpoolctl
+
     importlib.import_module("scipy.linalg.cython_blas")  # brings along the BLAS that compiled Numba calls
     controllers = threadpoolctl.ThreadpoolController().lib_controllers
     libraries = [one for one in controllers if one.user_api == "blas"]
