@@ -150,7 +150,7 @@ def peers(facts: Facts) -> list[Block]:
     notes = (
         "The best variants may hold parts that the library does not have, written by hand: a QR decomposition "
         "beforehand that leaves fewer products (reduced), uniforms out of a generator's raw bits (words), a sine by a "
-        "polynomial (own sine), products of a matrix written out (unrolled), sums in lanes (lanes). The columns on "
+        "polynomial (own sine), products of a matrix written out (unrolled). The columns on "
         "library functions only are of the best variant without any of these. The last column is the time of the "
         "variant that a user would first write, over ours. "
         "Tried: the variants that the search for the best gave a time, of all; the rest failed, or came after its time "

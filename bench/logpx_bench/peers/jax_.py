@@ -109,6 +109,7 @@ def _chain(case: Case) -> list[Variant]:
     library = centre | {"form": "direct", "products": "matrix", "normals": "box-muller", "sum": SUMS[0]}
     found += starred(
         library,
+        sum=SUMS[1:],
         normals=("library",),
         layout=("aos",),
         chunk=steps,
