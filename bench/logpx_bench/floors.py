@@ -70,6 +70,16 @@ def limits(store: Store, experiment: str = "limits") -> dict[str, float]:
     return {}
 
 
+def logsumexp(store: Store, experiment: str = "limits") -> float:
+    """The floor of a log-sum-exp in cache, ns an element; nan where it is not known."""
+    rates = {name.removeprefix("rate_"): value for name, value in limits(store, experiment).items()}
+    for cell in store.cells(experiment):
+        values = store.values(cell["key"])
+        if "count/logsumexp" in values:
+            return floor(dict(zip(CLASSES, values["count/logsumexp"].tolist(), strict=True)), rates)[0]
+    return math.nan
+
+
 def floor(counts: Mapping[str, float], rates: Mapping[str, float]) -> tuple[float, str]:
     """The floor in nanoseconds and the part that sets it; nan and "" where counts or rates are missing.
 

@@ -25,9 +25,32 @@ def peers(store: Store, suite: str | None = None) -> list[Row]:
     Columns: `suite`, `experiment`, `case`, `dtype`, `threads`, `peer`, `versions` (dict), `role` ("best", "library",
     "as written"), `variant` (in words), `ns` (an element; median over rounds), `ns_ours`, `ratio` (median) with
     `ratio_lower`, `ratio_upper` (quartiles) and `ratio_low`, `ratio_high` (95 %), `n_rounds`, `n_tried` (variants that
-    the search gave a time), `compile_seconds` (of the variant; compilation and its first run), `note` (why there is no
-    time, else ""). logpx itself has the role "best" and the ratio 1. nan where there is no time.
+    the search gave a time) of `n_variants`, `compile_seconds` (of the variant; compilation and its first run),
+    `note` (why there is no time, else ""). logpx itself has the role "best" and the ratio 1. nan where there is no
+    time.
     """
+    return [row for cell in _last(store, suite) for row in _rows(store, cell)]
+
+
+def tried(store: Store) -> list[Row]:
+    """One row a variant of every library's search, in its order.
+
+    Columns: `case`, `dtype`, `threads`, `peer`; `variant` (in words), `library` (of its functions alone), `as_written`,
+    `ns` (an element; None where it has no time), `prepare_seconds`, `note` (why it has none).
+    """
+    return [
+        {"case": cell["model"], "dtype": cell["dtype"], "threads": cell["threads"], "peer": peer}
+        | {"variant": one["words"]}
+        | {name: one.get(name) for name in ("library", "as_written", "ns", "prepare_seconds", "note")}
+        for cell in _last(store)
+        for peer, told in cell["estimator_options"]["peers"].items()
+        for one in told["tried"]
+        if peer != OURS
+    ]
+
+
+def _last(store: Store, suite: str | None = None) -> list[Row]:
+    """The last race of every case, precision and number of threads."""
     last: dict[tuple[Any, ...], Row] = {}
     for experiment in store.experiments():
         for cell in store.cells(experiment, suite):
@@ -35,7 +58,7 @@ def peers(store: Store, suite: str | None = None) -> list[Row]:
                 key = cell["model"], cell["dtype"], cell["threads"]
                 if key not in last or cell["created_utc"] >= last[key]["created_utc"]:
                     last[key] = cell
-    return [row for cell in last.values() for row in _rows(store, cell)]
+    return list(last.values())
 
 
 def _rows(store: Store, cell: Row) -> list[Row]:
@@ -54,6 +77,7 @@ def _told(told: Row, role: str) -> Row:
         "versions": told["versions"],
         "variant": told["variant"][role],
         "n_tried": sum(one["ns"] is not None for one in told["tried"]),
+        "n_variants": len(told["tried"]),
         "compile_seconds": math.nan if counts is None else counts,
         "note": told["absent"] or told["note"].get(role) or "",
     }

@@ -6,8 +6,9 @@ bootstrap interval (`moments.ratio`), against the fastest of the libraries that 
 over processes with the least and the most. A target is reached where the whole interval is on its side, missed where
 the whole is on the other, else undecided.
 
-The floor of ours is the sum of the floors of its stages (`floors`), shared among the threads. Where it lies above the
-time that the target asks for, no tuning of the same instructions reaches it.
+The floor of ours is the sum of the floors of its stages (`floors`), or that of a log-sum-exp, shared among the threads;
+of two threads beside one it is half the one's time. Where it lies above the time that the target asks for, no tuning of
+the same instructions reaches it. A target without a floor says in words what stands between (`why`).
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ import numpy as np
 
 from logpx_bench import floors, races
 from logpx_bench.moments import ratio
-from logpx_bench.options import choose, fail
+from logpx_bench.options import Option, choose, fail
 from logpx_bench.store import Store
 
 FILE = Path(__file__).with_name("targets.toml")
 Row = dict[str, Any]
 _WAYS = ("race", "itself", "seconds")
-_KEYS = ("what", "at_least", "at_most", *_WAYS, "peers", "roles", "stages", "stage", "per", "threads")
+_KEYS = ("what", "at_least", "at_most", *_WAYS, "peers", "roles", "stages", "stage", "per", "threads", "why")
+_RACE, _STAGES = ("case", "dtype", "threads"), ("model", "n_latents", "n_observed", "dtype")
+LOGSUMEXP = "logsumexp"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Target:
     stage: str = floors.WHOLE
     per: float = 1.0
     threads: int = 1
+    why: str = ""
 
     @property
     def wanted(self) -> float:
@@ -100,6 +104,12 @@ def _target(table: dict[str, Any], where: str) -> Target:
         choose(role, races.ROLES, f"{where}: roles", "role")
     if "race" in table and not (table.get("peers") and table.get("roles")):
         fail(where, "is a race; it needs peers and roles")
+    for name, allowed in (("race", _RACE), ("stages", _STAGES)):
+        for key in table.get(name, {}):
+            choose(key, allowed, f"{where}: {name}", "key")
+    choose(table.get("stage", floors.WHOLE), (floors.WHOLE, *floors.STAGES, LOGSUMEXP), f"{where}: stage", "stage")
+    for name in ("per", "threads"):
+        Option(int, 1, 1 << 16, "a share").read(table.get(name, 1), f"{where}: {name}")
     read: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     return Target(**read)
 
@@ -110,18 +120,27 @@ def table(store: Store, targets: Sequence[Target] | None = None) -> list[Row]:
     Columns: `what`, `role` ("" where it is no race), `peers`, `peer` (the fastest of them), `unit` ("theirs / ours",
     "ours / theirs", "seconds" or ""), `at_least`, `at_most`, `measured`, `low`, `high`, `reached` ("yes", "no",
     "undecided", "not measured"), `ns` of ours and `needed_ns`, `floor_ns` (of ours, shared among the threads), `stage`,
-    `above_ns`: the stage that takes most above its floor, and by how much (of one thread). nan where not known.
+    `above_ns`: the stage that takes most above its floor, and by how much (of one thread); `why`, the target's own
+    words. nan where not known.
     """
-    raced, stages, own = races.peers(store), floors.stages(store), _itself(store)
+    raced, stages, own = races.peers(store), floors.stages(store), itself(store)
+    stages = [*stages, {"stage": LOGSUMEXP, "floor_ns": floors.logsumexp(store)}]
     targets = load() if targets is None else targets
     return [_row(one, role, raced, stages, own) for one in targets for role in one.roles]
 
 
-def _itself(store: Store) -> Mapping[str, np.ndarray]:
+def itself(store: Store) -> Mapping[str, np.ndarray]:
     """Values of the last cell of the kind "itself"; empty where there is none."""
     cells = [cell for name in store.experiments() for cell in store.cells(name) if cell["kind"] == "itself"]
     last = max(cells, key=lambda cell: str(cell["created_utc"]), default=None)
     return {} if last is None else store.values(last["key"])
+
+
+def precision(store: Store) -> dict[str, tuple[float, int]]:
+    """The largest error of our chains against the exact answer, in Monte Carlo standard errors, and of how many, by
+    precision; empty where the store has none."""
+    errors = {name: own for name, own in itself(store).items() if name.startswith("errors/") and name.endswith("/1")}
+    return {name.split("/")[1]: (float(own.max()), int(own.size)) for name, own in errors.items()}
 
 
 def _row(target: Target, role: str, raced: list[Row], stages: list[Row], own: Mapping[str, np.ndarray]) -> Row:
@@ -136,7 +155,14 @@ def _row(target: Target, role: str, raced: list[Row], stages: list[Row], own: Ma
     head = {"what": target.what, "role": role, "peers": list(target.peers), "peer": found.peer, "unit": unit}
     measured = {"measured": found.value, "low": found.low, "high": found.high, "reached": reached(target, found)}
     bounds = {"at_least": target.at_least, "at_most": target.at_most}
-    return head | bounds | measured | {"ns": found.ns, "needed_ns": needed} | _floor(target, stages)
+    return (
+        head
+        | bounds
+        | measured
+        | {"ns": found.ns, "needed_ns": needed}
+        | _floor(target, found, stages)
+        | {"why": target.why}
+    )
 
 
 def reached(target: Target, found: Measured) -> str:
@@ -184,15 +210,20 @@ def _waited(seconds: np.ndarray) -> Measured:
     return Measured(float(np.median(seconds)), float(seconds.min()), float(seconds.max()))
 
 
-def _floor(target: Target, stages: list[Row]) -> Row:
+def _floor(target: Target, found: Measured, stages: list[Row]) -> Row:
     """The floor of ours, and the stage that takes most above its own."""
+    unknown = {"floor_ns": math.nan, "stage": "", "above_ns": math.nan}
+    if target.itself and target.stages is None:
+        return unknown | {"floor_ns": found.ns_theirs / target.threads}
+    if target.stage == LOGSUMEXP:
+        return unknown | {"floor_ns": next(row["floor_ns"] for row in stages if row["stage"] == LOGSUMEXP)}
     if target.stages is None:
-        return {"floor_ns": math.nan, "stage": "", "above_ns": math.nan}
-    own = {row["stage"]: row for row in stages if all(row[name] == one for name, one in target.stages.items())}
+        return unknown
+    own = {row["stage"]: row for row in stages if all(row.get(name) == one for name, one in target.stages.items())}
     names = [name for name in floors.STAGES if name in own and target.stage in (floors.WHOLE, name)]
     above = {name: (own[name]["ns"] - own[name]["floor_ns"]) / target.per for name in names}
     floor = own[target.stage]["floor_ns"] / target.per / target.threads if target.stage in own else math.nan
     if not math.isfinite(floor):
-        return {"floor_ns": math.nan, "stage": "", "above_ns": math.nan}
+        return unknown
     most = max(above, key=lambda name: above[name])
     return {"floor_ns": floor, "stage": most, "above_ns": above[most]}

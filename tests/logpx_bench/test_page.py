@@ -87,6 +87,7 @@ def test_every_figure_comes_in_three_formats_with_its_data_and_within_the_size_a
     expected = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png")}
     expected |= {f"data/{name}.csv" for name in FIGURES} | {
         "data/results.csv",
+        "data/sweep.csv",
         "data/targets.csv",
         "README.md",
         "where-time-goes.md",

@@ -28,9 +28,9 @@ def one(table, peer, role="best"):
     return found
 
 
-def write(store, values, created="2026-01-01T00:00:00Z", note=""):
+def write(store, values, created="2026-01-01T00:00:00Z", note="", tried=()):
     """A race of logpx and numpy with these times; its key is of its own."""
-    told = {"summary": "", "versions": {}, "absent": None, "tried": []}
+    told = {"summary": "", "versions": {}, "absent": None, "tried": list(tried)}
     told["variant"] = {"best": "soa", "library": "soa", "as written": "aos"}
     told |= {"compile_seconds": {"best": 1.5}, "note": {"best": note}}
     cell = {"key": created, "experiment": "peers", "kind": "peers", "model": "exp", "dtype": "float64", "threads": 1}
@@ -64,6 +64,22 @@ def test_of_a_case_run_twice_the_last_counts(store):
     write(store, {"logpx/best": [1.0], "numpy/best": [9.0]}, "2026-01-02T00:00:00Z")
     write(store, {"logpx/best": [1.0], "numpy/best": [5.0]}, "2026-01-01T00:00:00Z")
     assert one(races.peers(store), "numpy")["ratio"] == 9.0
+
+
+def test_every_variant_tried_is_a_row_and_the_table_says_how_many_had_a_time(store):
+    tried = [
+        {"words": "soa", "library": True, "as_written": False, "ns": 2.0, "prepare_seconds": 0.1, "note": ""},
+        {"words": "aos", "library": True, "as_written": True, "ns": None, "prepare_seconds": None, "note": "too late"},
+    ]
+    write(store, {"logpx/best": [1.0], "numpy/best": [2.0]}, tried=tried)
+    row = one(races.peers(store), "numpy")
+    assert (row["n_tried"], row["n_variants"]) == (1, 2)
+    found = races.tried(store)
+    assert [(one["peer"], one["variant"], one["ns"], one["note"]) for one in found] == [
+        ("numpy", "soa", 2.0, ""),
+        ("numpy", "aos", None, "too late"),
+    ]
+    assert (found[0]["case"], found[0]["dtype"], found[0]["threads"]) == ("exp", "float64", 1)
 
 
 def test_the_interval_of_a_ratio_covers_the_median_as_often_as_it_says():

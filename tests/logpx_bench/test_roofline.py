@@ -1,4 +1,5 @@
-"""The roofs: compiled to what they claim to measure, and in proportion to one another. Only ratios are looked at."""
+"""The roofs: compiled to what they claim to measure, and in proportion to one another. Of absolute numbers only the
+clock's order of magnitude is looked at."""
 
 import re
 

@@ -13,7 +13,7 @@ from logpx_bench import assembly, floors, runner
 from logpx_bench import suite as suites
 from logpx_bench.counts import CLASSES
 from logpx_bench.errors import InputError, SuiteError
-from logpx_bench.experiments import stage_loops, stages
+from logpx_bench.experiments import limits, stage_loops, stages
 from logpx_bench.store import Store
 
 pytestmark = pytest.mark.skipif(_jit.DISABLED, reason="stages are timed in compiled code")
@@ -124,3 +124,12 @@ def test_what_stages_cannot_be_timed_on_is_refused(load, monkeypatch):
     monkeypatch.setattr(stages._jit, "DISABLED", True)
     with pytest.raises(InputError, match="NUMBA_DISABLE_JIT"):
         stages.verify(cells[1])
+
+
+@pytest.mark.skipif(not assembly.supported(), reason="machine code is counted on x86-64 with AVX2 alone")
+def test_a_log_sum_exp_is_counted():
+    """28 operations an element (11 multiply-adds, a product, five sums), and the first of four blocks is summed twice:
+    its first element is too far below its largest."""
+    counts = dict(zip(CLASSES, limits.counts(), strict=True))
+    assert counts["flops"] == pytest.approx(28 * 5 / 4, rel=0.01)
+    assert counts["load_bytes"] >= 8 * 5 / 4

@@ -10,6 +10,7 @@ import pytest
 
 from logpx_bench import floors, runner, targets
 from logpx_bench import suite as suites
+from logpx_bench.counts import CLASSES
 from logpx_bench.errors import SuiteError
 from logpx_bench.experiments import itself
 from logpx_bench.page import targets as words
@@ -60,7 +61,8 @@ def test_every_target_is_measured_by_the_suites_that_come_along():
             wanted = {name: value for name, value in one.stages.items() if value != 1}  # one number of the mixture's x
             assert any(wanted.items() <= subject.items() for subject in subjects), one.what
         assert {*one.itself, *filter(None, [one.seconds])} <= own
-        assert one.stage in (floors.WHOLE, *floors.STAGES)
+        floor = one.stages or one.stage == targets.LOGSUMEXP or one.threads > 1
+        assert floor or one.why, f"{one.what}: if it is missed, nothing says why"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,11 @@ def test_every_target_is_measured_by_the_suites_that_come_along():
         ('peers = ["jax"]', "", ["needs peers and roles"]),
         ("race = {}", "", ["one way to be measured"]),
         ("race = {}", 'race = {}\nseconds = "y"', ["one way to be measured"]),
+        ("race = {}", 'race = {dtpye = "float64"}', ["race", "'dtpye'", 'Did you mean "dtype"']),
+        ("race = {}", "race = {}\nstages = {modle = 1}", ["stages", "'modle'", 'Did you mean "model"']),
+        ("race = {}", 'race = {}\nstage = "pionts"', ["stage", "'pionts'", 'Did you mean "points"']),
+        ("race = {}", "race = {}\nper = 0", ["per", "0", "an integer from 1"]),
+        ("race = {}", "race = {}\nthreads = 1.5", ["threads", "1.5", "an integer from 1"]),
         ("[[target]]", "[[target", ["TOML"]),
         ("[[target]]", "[[tarket]]", ['Did you mean "target"']),
     ],
@@ -141,6 +148,14 @@ def test_itself_and_seconds(store):
     assert row(store, Target("", at_most=0.8, seconds="seconds/cold"))["reached"] == "not measured"
 
 
+def test_the_largest_error_of_either_precision(store):
+    assert targets.precision(store) == {}
+    write_itself(store, {"errors/float64/1": [0.2, 1.2], "errors/float32/1": [0.7], "errors/float64/2": [3.0]})
+    assert targets.precision(store) == {"float64": (1.2, 2), "float32": (0.7, 1)}
+    said = words._precision(SimpleNamespace(precision=targets.precision(store)))
+    assert "float64 1.2 standard errors in 2 runs and float32 0.70 standard errors in 1 runs" in said
+
+
 # -- why not --------------------------------------------------------------------------------------------------------
 
 
@@ -161,3 +176,30 @@ def test_the_floor_says_whether_a_missed_target_is_within_reach(store):
     assert words.why(row(store, replace(FOUR, at_least=1.0))) == ""
     assert "its floor is not known" in words.why(row(store, replace(FOUR, stages=None)))
     assert math.isnan(row(store, replace(FOUR, stages=STAGES | {"n_latents": 3}))["floor_ns"])
+
+
+def test_a_log_sum_exp_has_a_floor_of_its_own(store):
+    """Ours takes 10 ns and more: 2 of 4 multiplications a nanosecond would be half of one."""
+    made.add_race(store, "logsumexp_cache", "float64", 1, {"numpy": (2.0, 2.0, 2.0)})
+    race = {"case": "logsumexp_cache", "dtype": "float64", "threads": 1}
+    target = Target("", at_least=3.0, race=race, peers=("numpy",), roles=("best",), stage=targets.LOGSUMEXP)
+    assert "its floor is not known" in words.why(row(store, target))
+    made.add_stages(store)
+    counts = [{"instructions": 1.0, "multiply512": 2.0}.get(name, 0.0) for name in CLASSES]
+    cell = {"key": "l", "experiment": "limits", "kind": "limits", "suite": "s", "created_utc": "2026-01-01T00:00:00Z"}
+    limits = {f"limit/{name}": [value] for name, value in made.LIMITS.items()}
+    store.write_cell(cell, values=limits | {"count/logsumexp": counts})
+    found = row(store, target)
+    assert found["floor_ns"] == 0.5
+    assert words.why(found).endswith("ns, and we take 10 with a floor of 0.50")
+    out_of_reach = row(store, replace(target, at_least=100.0))
+    assert words.why(out_of_reach).startswith("the floor of our instructions alone is 0.50 ns")
+
+
+def test_two_threads_have_half_of_ones_time_for_a_floor_and_seconds_their_own_words(store):
+    write_itself(store, {"ns/float64/1": [8.0] * 3, "ns/float64/2": [5.0] * 3, "seconds/import": [2.0]})
+    found = row(store, Target("", at_least=1.8, itself=("ns/float64/1", "ns/float64/2"), threads=2))
+    assert (found["reached"], found["floor_ns"]) == ("no", 4.0)
+    assert words.why(found) == "it asks for 4.4 ns, and we take 5.0 with a floor of 4.0"
+    assert words.why(row(store, Target("", at_most=1.0, seconds="seconds/import", why="it is long"))) == "it is long"
+    assert words.why(row(store, Target("", at_most=3.0, seconds="seconds/import", why="it is long"))) == ""

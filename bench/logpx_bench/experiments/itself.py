@@ -1,17 +1,18 @@
 """logpx against itself: its precisions and its threads in turns, and what a new process waits for. One cell.
 
-The chain is that of the race (PPCA, 2 latents, 8 observed: `peers.cases`), through the public `estimate`: 2^20 samples
-a thread, a call that is not timed before each that is, every answer held against the exact one. A round is one turn of
-each; ratios are taken round by round.
+The chain is that of the race (PPCA, 2 latents, 8 observed: `peers.cases`), through the public `estimate`: 2^20
+samples, however many threads, a call that is not timed before each that is, every answer held against the exact one. A
+round is one turn of each, in an order that turns from round to round; ratios are taken round by round.
 
-A new process imports logpx, then makes a small estimate: with the kernels in the cache, and once with an empty cache,
-where it compiles the whole chain. The clock starts after the interpreter.
+A new process imports logpx, then makes a small estimate: with the kernels in the cache, and three times with an empty
+cache, where it compiles the whole chain. The clock starts after the interpreter.
 
-Stored in `values`: "ns/<dtype>/<threads>" a sample, one a round; "seconds/import" and "seconds/first", one a process;
-"seconds/cold", one.
+Stored in `values`: "ns/<dtype>/<threads>" a sample, one a round; "errors/<dtype>/<threads>", of the same answers, in
+Monte Carlo standard errors; "seconds/import", "seconds/first" and "seconds/cold", one a process.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from logpx import _jit
 from logpx_bench import ledger, machine
 from logpx_bench.errors import InputError, LogpxError
 from logpx_bench.experiments.base import Cell, Kind, Record, Resources
+from logpx_bench.experiments.peers import peers_hash
 from logpx_bench.options import Option
 from logpx_bench.peers import OURS
 from logpx_bench.peers.cases import CASES
@@ -38,6 +40,8 @@ SETTINGS = {
 CASE = CASES["chain_ppca_2_8"]
 #: Precisions and threads that take turns.
 TURNS = (("float64", 1), ("float32", 1), ("float64", 2))
+#: New processes with an empty cache.
+COLD = 3
 PROGRAM = """
 import time
 begin = time.perf_counter()
@@ -67,29 +71,40 @@ def run(cell: Cell, resources: Resources) -> Record:
     new_process()  # fills the cache
     warm = [new_process() for _ in range(cell.settings["processes"])]
     values |= {"seconds/import": [one[0] for one in warm], "seconds/first": [one[1] for one in warm]}
-    with tempfile.TemporaryDirectory() as empty:
-        values["seconds/cold"] = [new_process(Path(empty))[1]]
+    values["seconds/cold"] = [cold() for _ in range(COLD)]
     columns = {"n_evaluations": 0, "n_gradients": 0, "seconds": clock.wall(), "cpu_seconds": clock.cpu()}
     return Record(columns=columns, values=values)
 
 
 def turns(rounds: int) -> dict[str, list[float]]:
-    """ns a sample of each precision and number of threads that this machine has cores for, round by round."""
+    """ns a sample, and errors, of each precision and number of threads that this machine has cores for, by rounds."""
     runs = {
         f"ns/{dtype}/{n}": (OURS.build(CASE, dtype, n, OURS.variants(CASE, dtype)[0]), dtype)
         for dtype, n in TURNS
         if n <= machine.n_cores()
     }
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    values: dict[str, list[float]] = {name: [] for name in runs}
+    values |= {name.replace("ns", "errors"): [] for name in runs}
+    names = list(runs)
     for seed in range(rounds):
-        for name, (run, dtype) in runs.items():
+        for name in names[seed % len(names) :] + names[: seed % len(names)]:
+            run, dtype = runs[name]
             run.call(seed)
             start = time.perf_counter()
             result = run.call(seed)
-            times[name].append(1e9 * (time.perf_counter() - start) / run.n)
-            if not CASE.check(result, seed, run.n, dtype).right:
+            values[name].append(1e9 * (time.perf_counter() - start) / run.n)
+            verdict = CASE.check(result, seed, run.n, dtype)
+            if not verdict.right:
                 raise LogpxError(f"{name}, seed {seed}: the answer {result} is not right, so its time does not count")
-    return times
+            std_error = math.sqrt(float(CASE.data["chi2"][CASE.row(seed)]) / run.n)
+            values[name.replace("ns", "errors")].append(verdict.error / std_error)
+    return values
+
+
+def cold() -> float:
+    """Seconds to the first estimate of a new process with an empty cache."""
+    with tempfile.TemporaryDirectory() as empty:
+        return new_process(Path(empty))[1]
 
 
 def new_process(cache: Path | None = None) -> tuple[float, float]:
@@ -121,6 +136,7 @@ ITSELF = Kind(
     check=lambda experiment, where: None,
     verify=verify,
     settings=SETTINGS,
+    facts=lambda cell: {"source": peers_hash()},
     timed=True,
-    duration=lambda cell: 20.0 + 0.1 * cell.settings["rounds"] + 2.0 * cell.settings["processes"],
+    duration=lambda cell: 30.0 * COLD + 0.1 * cell.settings["rounds"] + 2.0 * cell.settings["processes"],
 )

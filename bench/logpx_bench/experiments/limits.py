@@ -1,12 +1,18 @@
 """What the machine can do: one cell, measured by `logpx_bench.roofline`, beside which the stages' times are read.
 
-The cell has no model and estimates nothing; its values are the limits, `limit/<name>`, one number each.
+The cell has no model and estimates nothing; its values are the limits, `limit/<name>`, one number each, and
+`count/logsumexp`: the instructions of every class (`counts.CLASSES`) that `logpx.logsumexp` executes for an element of
+2^14, where they can be counted. It belongs to no stage, and the floor of a target is made of it.
 """
 
 from typing import TYPE_CHECKING
 
-from logpx import _jit
-from logpx_bench import ledger, roofline
+import numpy as np
+from numba import types
+
+from logpx import _jit, reduce
+from logpx_bench import assembly, ledger, roofline
+from logpx_bench.counts import CLASSES
 from logpx_bench.errors import InputError
 from logpx_bench.experiments.base import Cell, Kind, Record, Resources
 from logpx_bench.options import Option
@@ -37,7 +43,17 @@ def run(cell: Cell, resources: Resources) -> Record:
     clock = ledger.Clock()
     found = roofline.measure(cell.settings["repeats"])
     columns = {"n_evaluations": 0, "n_gradients": 0, "seconds": clock.wall(), "cpu_seconds": clock.cpu()}
-    return Record(columns=columns, values={f"limit/{name}": [value] for name, value in found.items()})
+    values = {f"limit/{name}": [value] for name, value in found.items()}
+    return Record(columns=columns, values=values | ({"count/logsumexp": counts()} if assembly.supported() else {}))
+
+
+def counts(n: int = 2**14) -> list[float]:
+    """Instructions of every class that a log-sum-exp of n numbers executes, an element; compiled anew for it."""
+    function = _jit.uncached(reduce._logsumexp_rows.dispatcher.py_func)
+    function.compile((types.float64[:, ::1], types.float64[::1]))
+    rows = np.random.default_rng(23).normal(-100.0, 3.0, size=(1, n))
+    total = assembly.executed(function, (rows, np.empty(1)))
+    return [total[name] / n for name in CLASSES]
 
 
 LIMITS = Kind(

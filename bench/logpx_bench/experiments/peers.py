@@ -47,8 +47,8 @@ SETTINGS: dict[str, Option | Names] = {
 }
 #: Seconds, for predictions: to start all peers; of a peer beyond its sweep (its data, the variant that the sweep's end
 #: falls in, the finals); of a peer in a round (up to three turns, and as many calls to warm up), of a chain and of
-#: another case; and of an element in calls that are longer than a turn.
-START, BEYOND, CHAIN, ROUND, ELEMENT = 1.0, 1.5, 0.25, 0.12, 1e-8
+#: another case; of an element in calls that are longer than a turn; and of a variant in a sweep that tries them all.
+START, BEYOND, CHAIN, ROUND, ELEMENT, VARIANT = 1.0, 1.5, 0.25, 0.12, 1e-8, 1.0
 
 
 def expand(suite: str, experiment: "Experiment") -> list[Cell]:
@@ -167,8 +167,7 @@ def duration(cell: Cell) -> float:
         there = len(installed(name)) == len(peer.packages) and peer.most_threads in (None, cell.threads)
         n_variants = len(peer.variants(case, cell.dtype)) if there else 0
         if n_variants:
-            sweep_seconds = cell.settings["sweep_seconds"] if n_variants > 3 else 4 * turns
-            seconds += BEYOND + turns * cell.n_replicates + sweep_seconds
+            seconds += BEYOND + turns * cell.n_replicates + min(cell.settings["sweep_seconds"], VARIANT * n_variants)
     return seconds
 
 

@@ -26,7 +26,7 @@ EXPERIMENT = "peers"
 TITLE = "Beside other libraries"
 COLUMNS = (
     *("case", "dtype", "threads", "peer", "versions", "role", "variant", "ns", "ns_ours", "ratio", "ratio_lower"),
-    *("ratio_upper", "ratio_low", "ratio_high", "n_rounds", "n_tried", "compile_seconds", "note"),
+    *("ratio_upper", "ratio_low", "ratio_high", "n_rounds", "n_tried", "n_variants", "compile_seconds", "note"),
 )
 BEST, LIBRARY, WRITTEN = "best", "library", "as written"
 LOOKS_OF_PEERS: Mapping[str, tuple[str, str]] = {  # colour and marker

@@ -10,7 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from logpx_bench import summary
+from logpx_bench import races, summary
 from logpx_bench.errors import InputError
 from logpx_bench.figures import FIGURES, save
 from logpx_bench.page import html, markdown, story, where
@@ -18,7 +18,8 @@ from logpx_bench.page.facts import Facts
 from logpx_bench.store import Store
 
 FOLDERS, PAGES = ("figures", "data"), ("README.md", where.NAME, "index.html")
-OURS = {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png", "csv")}
+SWEEP = "sweep.csv"
+OURS = {SWEEP} | {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png", "csv")}
 
 
 def build(results: Store | str | Path, out: str | Path) -> Path:
@@ -63,6 +64,8 @@ def _make(store: Store, folder: Path) -> None:
             summary.write_csv(table, folder / "data" / f"{name}.csv")
     summary.write_csv(facts.errors, folder / "data" / "results.csv")
     summary.write_csv(facts.targets, folder / "data" / "targets.csv")
+    if facts.tables["peers"]:
+        summary.write_csv(races.tried(store), folder / "data" / SWEEP)
     blocks, own = story.blocks(facts), story.where_time_goes(facts)
     for page, text in zip(PAGES, (markdown.render(blocks), markdown.render(own), html.render(blocks)), strict=True):
         (folder / page).write_text(text, encoding="utf-8", newline="\n")

@@ -27,6 +27,8 @@ class Facts:
         Its cells: diagnostics and cost of each estimator.
     targets : table
         What was to be reached, beside what was (`logpx_bench.targets`).
+    precision : mapping of precision to number and count
+        The largest error of our chain in standard errors, of so many (`targets.precision`).
     provenance : table
         Machines and versions behind all figures, oldest first.
     experiments : tuple of str
@@ -39,6 +41,7 @@ class Facts:
     errors: s.Table
     cells: s.Table
     targets: s.Table
+    precision: Mapping[str, tuple[float, int]]
     provenance: s.Table
     experiments: tuple[str, ...]
     suites: tuple[str, ...]
@@ -53,6 +56,7 @@ class Facts:
             errors=summary.errors_by_k(store, MAIN),
             cells=summary.cells(store, MAIN),
             targets=targets.table(store),
+            precision=targets.precision(store),
             provenance=summary.provenance(store, names),
             experiments=tuple(store.experiments()),
             suites=tuple(sorted(suites)),

@@ -140,21 +140,22 @@ def peers(facts: Facts) -> list[Block]:
     table = facts.tables["peers"]
     if not table:
         return []
-    columns = ("case", "precision", "library", "best variant", "ns", "over ours", "95% interval")
+    columns = ("case", "precision", "library", "best variant", "tried", "ns", "over ours", "95% interval")
     header = (*columns, "library functions only: ns", "over ours", "95% interval", "as first written")
     grids: list[Block] = []
     for title in race.groups(table):
         own = [row for row in table if race.kind(row) == title]
         rows = [_raced(row, own) for row in own if row["role"] == race.BEST and (s.finite(row["ns"]) or row["n_tried"])]
-        grids.append(Grid(f"{words.sentence(title)}; ns an element, medians.", header, tuple(rows), n_left=4))
+        grids.append(Grid(f"{words.sentence(title)}; ns an element, medians.", header, tuple(rows), n_left=5))
     notes = (
         "The best variants may hold parts that the library does not have, written by hand: a QR decomposition "
         "beforehand that leaves fewer products (reduced), uniforms out of a generator's raw bits (words), a sine by a "
-        "polynomial (own sine), products of a matrix written out (unrolled), sums in lanes (lanes). The columns on "
+        "polynomial (own sine), products of a matrix written out (unrolled). The columns on "
         "library functions only are of the best variant without any of these. The last column is the time of the "
         "variant that a user would first write, over ours. "
-        f"{race.absent(table)}Versions, all variants, the number of those tried, compile times and all notes: "
-        "[peers.csv](data/peers.csv)."
+        "Tried: the variants that the search for the best gave a time, of all; the rest failed, or came after its time "
+        "was up ([sweep.csv](data/sweep.csv): every variant, its time or why it has none). "
+        f"{race.absent(table)}Versions, variants, compile times and all notes: [peers.csv](data/peers.csv)."
     )
     return [*grids, Paragraph(notes)]
 
@@ -169,6 +170,7 @@ def _raced(row: s.Row, table: s.Table) -> tuple[str, ...]:
         row["dtype"],
         race.name(row["peer"]),
         (row["variant"] or "none") if not row["note"] else f"{row['variant'] or 'none'} ({row['note']})",
+        f"{row['n_tried']} of {row['n_variants']}",
         *_times(row, bare=ours),
         *(_times(library) if library else ("", "", "")),
         words.number(written["ratio"]) if written and s.finite(written["ratio"]) else "",

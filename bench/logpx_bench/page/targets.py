@@ -26,8 +26,19 @@ def blocks(facts: Facts) -> list[Block]:
         "[the race](README.md). The floor is the least time that the instructions of our stages can take at the rates "
         "measured on this machine, shared among the threads; what it leaves out is said above."
     )
+    notes += _precision(facts)
     header = ("target", "against", "to reach", "measured", "interval", "reached", "why not")
     return [Paragraph(notes), Grid("", header, tuple(_line(row) for row in rows), n_left=len(header))]
+
+
+def _precision(facts: Facts) -> str:
+    """How far either precision was from the exact answer, a sentence."""
+    parts = [
+        f"{dtype} {words.number(worst, 2)} standard errors in {count} runs"
+        for dtype, (worst, count) in sorted(facts.precision.items(), reverse=True)
+    ]
+    what = "Largest error of our chain against the exact answer, 2^20 samples, each run with its own seed"
+    return f" {what}: {words.listed(parts)}." if parts else ""
 
 
 def _line(row: s.Row) -> tuple[str, ...]:
@@ -54,15 +65,20 @@ def _against(row: s.Row) -> str:
 
 
 def why(row: s.Row) -> str:
-    """What stands between ours and a target that is not surely reached, by the floors; nothing where it is."""
-    if row["reached"] not in ("no", "undecided") or not s.finite(row["needed_ns"]):
+    """What stands between ours and a target that is not surely reached, by the floors or in the target's own words;
+    nothing where it is."""
+    if row["reached"] not in ("no", "undecided"):
         return ""
+    if not s.finite(row["needed_ns"]):
+        return str(row["why"])
     needed, ours = words.number(row["needed_ns"], 2), words.number(row["ns"], 2)
     if not s.finite(row["floor_ns"]):
         return f"it asks for {needed} ns, and we take {ours}; its floor is not known"
     floor = words.number(row["floor_ns"], 2)
     if row["floor_ns"] > row["needed_ns"]:
         return f"the floor of our instructions alone is {floor} ns; it asks for {needed}, and we take {ours}"
+    if not row["stage"]:
+        return f"it asks for {needed} ns, and we take {ours} with a floor of {floor}"
     return (
         f"it asks for {needed} ns, and we take {ours} with a floor of {floor}: most above its own is "
         f"{floors.STAGES[row['stage']]}, by {words.number(row['above_ns'], 2)} ns on one core"

@@ -26,4 +26,4 @@ REGISTRY: dict[str, Peer] = {
     peer.name: peer for peer in (OURS, NUMPY, SCIPY, NUMBA, NUMBA_STATS, JAX, TORCH, NUMPYRO, C_TWIN)
 }
 
-__all__ = ["C_TWIN", "NUMBA", "NUMPY", "OURS", "REGISTRY", "SCIPY", "Peer", "Run", "Variant"]
+__all__ = ["C_TWIN", "NUMBA", "NUMBA_STATS", "NUMPY", "OURS", "REGISTRY", "SCIPY", "Peer", "Run", "Variant"]

@@ -2,11 +2,13 @@ r"""Chains of arrays in NumPy, with buffers that are made once and filled again:
 
 A chain draws chunks of noise ε, sets z = m + s ε, and takes log w = log p(x, z) − log q(z) with log q(z) = c_q − ½|ε|².
 The chunks' weights are reduced as running pairs (largest, Σ exp(l − largest)); threads take equal shares of the
-samples, each with a generator and buffers of its own, and NumPy releases the interpreter's lock in all of it.
+samples, each with a generator and buffers of its own, and NumPy releases the interpreter's lock in all of it. Matrix
+products then have one thread each (`blas_threads`); where there is no pool they may use all.
 
 Layouts: "aos" keeps the numbers of a sample together, (n, d); "soa" those of a dimension, (d, n).
 """
 
+import importlib
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -58,6 +60,24 @@ def together(pairs: Iterable[Pair]) -> Pair:
     for one in pairs:
         result = one if result.total == 0.0 else result.and_(one)
     return result
+
+
+def blas_threads(run: Run, threads: int) -> Run:
+    """The run with every BLAS of the process held to so many threads, at each call: variants that ask for one, and for
+    all, stand prepared beside one another, and a BLAS knows but one number of threads."""
+    import threadpoolctl
+
+    importlib.import_module("scipy.linalg.cython_blas")  # brings along the BLAS that compiled Numba calls
+    controllers = threadpoolctl.ThreadpoolController().lib_controllers
+    libraries = [one for one in controllers if one.user_api == "blas"]
+
+    def call(seed: int) -> Any:
+        for one in libraries:
+            if one.num_threads != threads:
+                one.set_num_threads(threads)
+        return run.call(seed)
+
+    return Run(call, run.n)
 
 
 def generator(name: str, seed: int, share: int) -> np.random.Generator:

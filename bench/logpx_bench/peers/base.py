@@ -25,13 +25,12 @@ DTYPES = ("float64", "float32")
 #: What a variant may hold that is not the library's but ours, by option and value. Every other option (layout,
 #: generator, eager or compiled, width of vectors, threads, chunk) says how the library's functions are called. So does
 #: Box–Muller from its uniforms, logarithm, sine and cosine; a mixture's squares, multiplied out for the sake of its
-#: matrix product; and its maximum, exp and sum chunk by chunk. A loop in plain Numba is that library's own way, but
-#: `reduced` is ours there too.
+#: matrix product; and a running maximum and sum of exponentials, chunk by chunk or in lanes, in PyTorch, NumPy and JAX
+#: alike. A loop in plain Numba is that library's own way, but `reduced` is ours there too.
 BY_HAND: Mapping[str, tuple[str, ...]] = {
     "form": ("reduced",),  # a QR decomposition beforehand: d² products a sample in place of p d
     "normals": ("box-muller, words", "box-muller, own sine"),  # uniforms from raw bits, sine by a polynomial
     "products": ("unrolled",),  # a matrix product written out, number by number
-    "sum": ("lanes",),  # a running log-sum-exp of a thousand sums abreast
     "target": ("avx2", "native"),  # a C program of intrinsics: there is no library
 }
 
@@ -98,8 +97,8 @@ class Run(NamedTuple):
 
     `call(seed)` does the whole case, and returns only when the result is there: for chains and log-sum-exp a float;
     otherwise an array or a tensor that NumPy can read, of the case's numbers or of a part of them (`Case.check` reads
-    it, outside the clock). `n` is how many elements one call does: `Case.n`, or more where a library needs more to
-    fill its threads.
+    it, outside the clock). `n` is how many elements one call does: `Case.n`, or what whole chunks on all
+    threads come to.
     """
 
     call: Callable[[int], Any]

@@ -97,7 +97,7 @@ def _chain(case: Case) -> list[Variant]:
     plain |= {"sum": SUMS[0], "chunk": case.n}
     first, eager = (Variant.of(mode == "compiled", mode=mode, **plain) for mode in ("compiled", "eager"))
     few = case.data["proposal_scale"].size == 2
-    steps = (2**14, 2**16, 2**13) if few else (2**12, 2**13, 2**10)
+    steps = (2**16, 2**14, 2**13) if few else (2**12, 2**10, 2**13)
     centre = forms[0] | {"normals": OWN, "generator": GENERATORS[0], "mode": "compiled", "threads": "pool"}
     centre |= {"chunk": steps[0], "vectors": WIDE, "sum": SUMS[1]}
     found = starred(centre, chunk=steps, normals=NORMALS, generator=GENERATORS, vectors=(NARROW,), threads=("XLA",))
@@ -109,6 +109,7 @@ def _chain(case: Case) -> list[Variant]:
     library = centre | {"form": "direct", "products": "matrix", "normals": "box-muller", "sum": SUMS[0]}
     found += starred(
         library,
+        sum=SUMS[1:],
         normals=("library",),
         layout=("aos",),
         chunk=steps,

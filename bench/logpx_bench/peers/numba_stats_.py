@@ -29,8 +29,12 @@ def variants(case: Case, dtype: str) -> list[Variant]:
 
 
 def build(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
-    """One variant of a case; the way it is first written has one thread."""
-    threads = 1 if variant.as_written else threads
+    """One variant of a case; the way it is first written has one thread, but for its matrix products."""
+    run = _build(case, dtype, 1 if variant.as_written else threads, variant)
+    return arrays.blas_threads(run, threads if variant.as_written else 1)
+
+
+def _build(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
     log_joint = _log_joint(case, dtype, variant["mode"])
     if case.kind == "chain":
         return arrays.chain(case, dtype, threads, variant, lambda *_: log_joint)

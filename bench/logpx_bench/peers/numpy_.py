@@ -30,7 +30,7 @@ def variants(case: Case, dtype: str) -> list[Variant]:
         layout=("soa", "aos"),
         normals=_normals(dtype),
         generator=GENERATORS[:2],
-        chunk=(2**15, 2**13, 2**11) if case.size > 2**17 else (2**13, 2**11, 2**9),
+        chunk=(2**15, 2**13, 2**11) if case.size > 2**18 else (2**13, 2**11, 2**9),
     )
 
 
@@ -48,12 +48,9 @@ def _combinations(**axes: Any) -> list[Variant]:
 
 def build(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
     """One variant of a case."""
-    import threadpoolctl
-
-    threadpoolctl.threadpool_limits(1 if not variant.as_written else threads)
     if variant.as_written:
-        return AS_WRITTEN[case.kind](case, dtype)
-    return BUILD[case.kind](case, dtype, threads, variant)
+        return arrays.blas_threads(AS_WRITTEN[case.kind](case, dtype), threads)
+    return arrays.blas_threads(BUILD[case.kind](case, dtype, threads, variant), 1)
 
 
 # -- at its best --------------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ Chains go through the public `logpx.estimate`: full ladder, its readings and dia
 seed each time. Log-sum-exp is `logpx.logsumexp`. The kernels alone (uniforms, normals, exp, log joint) are the
 library's, called by the small drivers here as its engine calls them: in blocks of 1024 samples, by pointer.
 
-Streams are cut into chunks of 2^20 samples, the unit of threads: a run on T threads takes 2^20 T samples or more.
+Every run does what the other libraries' do: n samples, however many threads. The engine cuts a short run so that all
+threads have work.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,6 @@ from numba import types
 import logpx
 from logpx import _jit, models, vecmath
 from logpx.points import REGISTRY as POINTS
-from logpx.tasks import CHUNK
 from logpx_bench.peers.base import Peer, Run, Variant, in_threads
 from logpx_bench.peers.cases import Case
 
@@ -87,7 +87,7 @@ def build(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
 
 
 def _chain(case: Case, dtype: str, threads: int) -> Run:
-    model, data, n = model_of(case), case.data, CHUNK * threads
+    model, data = model_of(case), case.data
     proposals = [logpx.proposals.Gaussian.diagonal(mean, data["proposal_scale"]) for mean in data["proposal_mean"]]
 
     def call(seed: int) -> float:
@@ -96,14 +96,14 @@ def _chain(case: Case, dtype: str, threads: int) -> Run:
             model,
             observed(case)[row],
             proposal=proposals[row],
-            n_samples=n,
+            n_samples=case.n,
             seed=seed,
             dtype=dtype,
             threads=threads,
         )
         return float(est.log_marginal)
 
-    return Run(call, n)
+    return Run(call, case.n)
 
 
 def _numbers(case: Case, dtype: str, threads: int) -> Run:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from logpx_bench.peers.arrays import blas_threads
 from logpx_bench.peers.base import Peer, Run, Variant, in_threads
 from logpx_bench.peers.cases import Case
 
@@ -22,10 +23,9 @@ def variants(case: Case, dtype: str) -> list[Variant]:
 
 def build(case: Case, dtype: str, threads: int, variant: Variant) -> Run:
     """One variant of a case."""
-    if variant.as_written:
-        threads = 1
-    n = min(variant["chunk"], case.size, case.n // threads)
-    return BUILD[case.kind](case, dtype, threads, n)
+    pool = 1 if variant.as_written else threads
+    n = min(variant["chunk"], case.size, case.n // pool)
+    return blas_threads(BUILD[case.kind](case, dtype, pool, n), threads if variant.as_written else 1)
 
 
 def log_densities(case: Case, data: Any, row: int, z: Any) -> Any:

@@ -160,14 +160,23 @@ def _drop_all_but(remote: Remote, kept: dict[Variant, str], stay: set[Variant]) 
 
 
 def _finals(remote: Remote, tried: list[Tried], kept: dict[Variant, str], seed: int) -> Swept:
-    """The fastest again, in turn; their times become the median of those. Long calls keep the time that they have."""
+    """The fastest again, in turn; their times become the median of those. Long calls keep the time that they have. One
+    that now fails, or is wrong, loses its time and its slot."""
     names = _finalists(tried)
     again = [one for one in _fastest(tried) if one.variant in names and one.seconds < REPEATS * LONGER]
     times: dict[Variant, list[float]] = {one.variant: [] for one in again}
-    for turn in range(REPEATS if len(names) > 1 else 0):
-        for one in again:
+    out: dict[Variant, Tried] = {}
+    for turn, one in itertools.product(range(REPEATS if len(names) > 1 else 0), again):
+        if one.variant in out:
+            continue
+        try:
             times[one.variant].append(timed(remote, kept[one.variant], seed + turn, LONGER))
-    final = [replace(one, ns=statistics.median(times[one.variant])) if times.get(one.variant) else one for one in tried]
+        except PeerError as error:
+            if not remote.alive:
+                raise
+            remote.ask("drop", slot=kept.pop(one.variant))
+            out[one.variant] = replace(one, ns=None, note=str(error))
+    final = [out.get(one.variant) or _of_all(one, times.get(one.variant)) for one in tried]
     best = _fastest(one for one in final if one.variant in names)
     found = {
         "best": best,
@@ -177,3 +186,8 @@ def _finals(remote: Remote, tried: list[Tried], kept: dict[Variant, str], seed: 
     roles = {role: own[0] for role, own in found.items() if own}
     _drop_all_but(remote, kept, {one.variant for one in roles.values()})
     return Swept(final, roles, {role: kept[one.variant] for role, one in roles.items() if one.variant in kept})
+
+
+def _of_all(one: Tried, times: list[float] | None) -> Tried:
+    """With the median of the finals for its time, where it was in them."""
+    return replace(one, ns=statistics.median(times)) if times else one

@@ -16,7 +16,15 @@ def variants(case, dtype):
     return [ways[0], Variant.of(way="sly", form="reduced"), *ways[1:]]
 
 
-SECONDS = {"slow": 0.012, "sly": 0.0015, "fast": 0.003, "wrong": 0.001}
+SECONDS = {
+    "slow": 0.012,
+    "sly": 0.0015,
+    "fast": 0.003,
+    "wrong": 0.001,
+    "fading": 0.011,
+    "breaking": 0.011,
+    "steady": 0.02,
+}
 
 
 def build(case, dtype, threads, variant):
@@ -36,6 +44,21 @@ def only(way):
     return lambda case, dtype: [Variant.of(True, way=way)]
 
 
+def build_fading(case, dtype, threads, variant):
+    """Of the one way, right twice (when it is prepared, and in a short run, which its one call fills) and wrong, or
+    broken, from then on."""
+    way, calls = variant["way"], []
+
+    def call(seed):
+        calls.append(seed)
+        time.sleep(SECONDS[way])
+        if way == "breaking" and len(calls) > 2:
+            raise RuntimeError("worn out")
+        return case.data["exact"][case.row(seed)] + (1.0 if way == "fading" and len(calls) > 2 else 0.0)
+
+    return Run(call, case.n)
+
+
 def build_dying(case, dtype, threads, variant):
     def call(seed):
         if seed >= 1000:
@@ -53,6 +76,13 @@ def build_hanging(case, dtype, threads, variant):
 
 
 FAKE = Peer("fake", "sleeps", (), variants, build)
+FADING = Peer(
+    "fading",
+    "is right once",
+    (),
+    lambda case, dtype: [Variant.of(way == "steady", way=way) for way in ("steady", "fading", "breaking")],
+    build_fading,
+)
 DYING = Peer("dying", "dies in its second round", (), only("dying"), build_dying)
 HANGING = Peer("hanging", "never answers", (), only("hanging"), build_hanging)
 NOT_INSTALLED = Peer("ghost", "is not there", ("no-such-distribution",), variants, build)

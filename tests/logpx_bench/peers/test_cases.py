@@ -6,13 +6,16 @@ Exact, but for two Monte Carlo comparisons, each within 5 standard errors of its
 import itertools
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import threadpoolctl
 from scipy import stats
 
+import logpx
 from logpx import models
-from logpx_bench.peers import C_TWIN, NUMBA, NUMPY, OURS, REGISTRY, SCIPY
+from logpx_bench.peers import C_TWIN, NUMBA, NUMBA_STATS, NUMPY, OURS, REGISTRY, SCIPY
 from logpx_bench.peers.cases import CASES, log_joint_exact, logsumexp_exact, mixture, mixture_chi2
 
 LINEAR = [name for name, case in CASES.items() if case.model == "linear"]
@@ -162,6 +165,35 @@ def test_every_variant_is_right(peer, name, dtype):
         run = peer.build(case, dtype, peer.most_threads or 2, variant)
         found = case.check(run.call(3), 3, run.n, dtype)
         assert found.right, (variant.words(), found)
+
+
+def test_a_chain_of_ours_has_as_many_samples_as_those_of_the_others(monkeypatch):
+    """On any number of threads."""
+    asked = []
+    monkeypatch.setattr(
+        logpx, "estimate", lambda *_, **options: asked.append(options) or SimpleNamespace(log_marginal=0)
+    )
+    case = CASES["chain_ppca_2_8"]
+    for threads in (1, 3):
+        run = OURS.build(case, "float64", threads, OURS.variants(case, "float64")[0])
+        run.call(1)
+        assert run.n == case.n
+    assert [(one["n_samples"], one["threads"]) for one in asked] == [(case.n, 1), (case.n, 3)]
+
+
+@pytest.mark.parametrize("peer", [NUMPY, SCIPY, NUMBA_STATS], ids=lambda peer: peer.name)
+def test_matrix_products_have_a_thread_in_a_pool_and_all_as_first_written(peer):
+    """Variants of either kind stand prepared and take turns."""
+    if reason := peer.available():
+        pytest.skip(reason)
+    case = small(CASES["log_joint_ppca"])
+    written, *others = peer.variants(case, "float64")
+    runs = [peer.build(case, "float64", 2, one) for one in (written, others[0])]
+    blas = [one for one in threadpoolctl.ThreadpoolController().lib_controllers if one.user_api == "blas"]
+    assert blas
+    for run, threads in (*zip(runs, (2, 1), strict=True), (runs[0], 2)):
+        run.call(0)
+        assert {one.num_threads for one in blas} == {threads}
 
 
 def test_the_same_seed_gives_the_same_and_another_another():

@@ -5,6 +5,7 @@ Exact, but for sleeping times, which are at least what was asked for and hold wi
 
 import math
 import os
+import runpy
 import statistics
 import sys
 import time
@@ -22,7 +23,7 @@ from logpx_bench.peers.worker import THREAD_VARIABLES, Slot, Worker, environment
 
 CASE = "chain_ppca_2_8"
 #: Seconds that a call of each way of the fake peer sleeps, and so takes at least.
-SECONDS = {"sly": 0.0015, "fast": 0.003, "slow": 0.012}
+SECONDS = runpy.run_path(str(Path(__file__).with_name("fake_peers.py")))["SECONDS"]
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,19 @@ def test_a_sweep_finds_the_best_and_keeps_everything_on_record(fake):
         assert SECONDS[way] <= seconds < 1.9 * SECONDS[way]
     with pytest.raises(PeerError, match="KeyError"):  # the wrong one's slot is empty
         timed(fake, "try 3", 0, 0.0)
+
+
+def test_one_that_is_wrong_in_the_finals_does_not_take_the_others_along(start):
+    remote = start("FADING")
+    found = sweep(remote, CASE, "float64", budget=60.0)
+    assert {role: one.variant["way"] for role, one in found.roles.items()} == dict.fromkeys(ROLES, "steady")
+    by_way = {one.variant["way"]: one for one in found.tried}
+    assert (by_way["fading"].ns, by_way["breaking"].ns) == (None, None)
+    assert "off by 1" in by_way["fading"].note
+    assert "worn out" in by_way["breaking"].note
+    assert timed(remote, found.slots["best"], 0, 0.0) > 0
+    with pytest.raises(PeerError, match="KeyError"):  # its slot is empty
+        timed(remote, "try 1", 0, 0.0)
 
 
 def test_a_sweep_without_time_tries_the_first_of_either_kind_and_says_so_of_the_rest(fake):
