@@ -259,8 +259,8 @@ class Run:
     def _take(self, checkpoint: store.Checkpoint, stop: int, report: Report) -> None:
         """Take over what a checkpoint holds below `stop`, neighbours joined as far as all lanes have them."""
         step = grain(self.problem)
-        rows = [row for row in checkpoint.rows() if row.n_samples % step == 0 or row.stop == stop]
-        chains, beyond = store.chains(rows, self.problem.n_streams, len(self.lanes[0].streams), stop)
+        serving = [row for row in checkpoint.rows() if row.n_samples % step == 0 or row.stop == stop]
+        chains, beyond = store.chains(serving, self.problem.n_streams, len(self.lanes[0].streams), stop)
         ends = collections.Counter(row.stop for chain in chains for row in store.leading(chain))
         common = max((end for end, n in ends.items() if n == len(self.lanes)), default=0)
         joined: dict[Any, Ladder] = {}

@@ -327,14 +327,14 @@ def test_a_task_that_is_cancelled_from_outside_is_told(small):
 
 
 def test_ctrl_c_waits_for_running_tasks_alone(small, path, ran, monkeypatch):
-    """Eight tasks are in flight on two threads."""
-    run_task, main = engine.run_task, threading.main_thread().ident
+    """Eight tasks are in flight on two threads when it comes."""
+    run_task, main, numbers = engine.run_task, threading.main_thread().ident, itertools.count()
 
     def slow(*what):
-        if not ran:
+        number, done = next(numbers), run_task(*what)
+        time.sleep(0.2)
+        if number == 0:
             signal.pthread_kill(main, signal.SIGINT)
-        done = run_task(*what)
-        time.sleep(0.1)
         return done
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -437,9 +437,9 @@ def test_a_damaged_task_is_not_merged(damaged, tmp_path):
 
 def test_what_sqlite_left_of_a_deleted_file_is_not_taken_over(path):
     """After a kill there is a log beside; who deletes the file alone and runs again must not get the old run back."""
-    logpx.estimate(PPCA, X[1], n_samples=1 << 14, checkpoint=path)
     file = Checkpoint.open(path, create=True)
-    file._connection.execute("UPDATE tasks SET host = 'another'")
+    file.claim({"seed": 1})
+    file.add((range(1), done_of(0, 1 << 14, row=1)))
     left = {end: path.with_name(path.name + end).read_bytes() for end in ("-wal", "-shm")}
     assert left["-wal"]
     file.close()
