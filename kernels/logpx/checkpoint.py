@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from logpx import packing, storefile
-from logpx.errors import LadderError, StoreError
+from logpx.errors import InputError, LadderError, StoreError
 from logpx.groups import N_FIELDS
 from logpx.identity import differences
 from logpx.ladder import Ladder
@@ -92,10 +92,14 @@ class Checkpoint:
 
         Raises
         ------
+        InputError
+            `path` is not the path of a file.
         StoreError
             Nothing there (without `create`), a folder, a file that is no checkpoint, one of a newer version, a damaged
             one, one that another process is writing (with `create`). The file is left as it is.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise InputError(f"checkpoint={path!r}: the path of a file, such as 'run.sqlite'")
         path = Path(path)
         there = storefile.check(path, APPLICATION_ID, VERSION)
         if not there and not create:
@@ -106,10 +110,11 @@ class Checkpoint:
             if not storefile.check(path, APPLICATION_ID, VERSION):  # again, now that nobody else may make it
                 storefile.make(path, APPLICATION_ID, VERSION, _TABLES)
             with storefile.told(path, "written" if create else "read"):
-                connection = storefile.connect(path)
+                connection = storefile.connect(path) if create else storefile.connect_to_read(path)
                 if {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}.issuperset(_TABLES):
-                    connection.execute("PRAGMA journal_mode = WAL")
-                    connection.execute("PRAGMA synchronous = FULL")
+                    if create:
+                        connection.execute("PRAGMA journal_mode = WAL")
+                        connection.execute("PRAGMA synchronous = FULL")
                     return cls(path, connection, lock)
             raise StoreError(f"{path} is damaged: it lacks tables, and is left as it is. Put a copy in its place")
         except BaseException:
@@ -238,7 +243,13 @@ class Checkpoint:
 
     def _check_same(self, row: Row, ours: tuple[bytes, bytes], theirs: tuple[bytes, bytes]) -> None:
         # how many of its largest weights a task hands on depends on what was known of others: it is no part of it
-        if ours != theirs and (packing.without_top(ours[0]), ours[1]) != (packing.without_top(theirs[0]), theirs[1]):
+        if ours == theirs:
+            return
+        try:
+            same = (packing.without_top(ours[0]), ours[1]) == (packing.without_top(theirs[0]), theirs[1])
+        except LadderError as error:
+            raise StoreError(f"{self.path} is damaged: {row} ({error}). Put a copy in its place") from error
+        if not same:
             raise StoreError(
                 f"{self.path}: {row} are there with other bits, and nothing was changed. One of the two computations "
                 "is wrong: run both again, each into a file of its own"
@@ -252,7 +263,8 @@ class Checkpoint:
         Raises
         ------
         StoreError
-            `other` is no checkpoint, or that of another run, or has a task with other bits; nothing is added then.
+            `other` is no checkpoint, or that of another run, is damaged, or has a task with other bits; nothing is
+            added then.
         """
         with Checkpoint.open(other) as theirs:
             facts = theirs.facts
@@ -265,6 +277,7 @@ class Checkpoint:
             self._connection.execute("ATTACH DATABASE ? AS other", [str(other)])
         try:
             with storefile.transaction(self.path, self._connection):
+                self._check_sums(Path(other))
                 twice = self._connection.execute(
                     f"SELECT a.rowid, {key}, a.ladder, a.groups, b.ladder, b.groups FROM main.tasks a "
                     f"JOIN other.tasks b ON {same} WHERE a.ladder != b.ladder OR a.groups != b.groups"
@@ -275,6 +288,18 @@ class Checkpoint:
                 return self._connection.execute(command).rowcount
         finally:
             self._connection.execute("DETACH DATABASE other")
+
+    def _check_sums(self, other: Path) -> None:
+        """Refuse the attached file `other` if a task of it is not as it was written."""
+        command = f"SELECT {', '.join(_KEY)}, checksum, ladder, groups FROM other.tasks"
+        for *key, checksum, ladder, groups in self._connection.execute(command):
+            row, why = Row(0, *key), "its groups were altered" if zlib.crc32(groups) != checksum else ""
+            try:
+                packing.check_sum(ladder)
+            except LadderError as error:
+                why = str(error)
+            if why:
+                raise StoreError(f"{other} is damaged: {row} ({why}). Put a copy in its place; nothing was added")
 
 
 def _now() -> str:

@@ -25,6 +25,7 @@ from logpx import checkpoint as store
 from logpx import groups, interrupt, pareto
 from logpx._jit import BLOCK
 from logpx.checks import whole
+from logpx.errors import StoreError, WorkerError
 from logpx.ladder import Ladder
 from logpx.tasks import CHUNK, Done, Problem, run_task
 from logpx.totals import Summary, concatenated, pool_moments
@@ -40,11 +41,28 @@ PARTS = 64
 #: Seconds from a commit to the next, where tasks are shorter.
 COMMIT_SECONDS = 0.25
 
+#: What to do when an executor has ended a run.
+_THEN = "The same run again goes on from its checkpoint, if it has one"
+
 Report = Callable[[int], None]
 
 
 def _silent(n: int) -> None:
     pass
+
+
+@contextlib.contextmanager
+def _in_words() -> Iterator[None]:
+    """An executor's own errors as WorkerError."""
+    try:
+        yield
+    except concurrent.futures.BrokenExecutor as error:
+        raise WorkerError(
+            "a process of the pool died: killed, out of memory, or by a kernel that writes past its arrays, which "
+            f"NUMBA_BOUNDSCHECK=1 finds. {_THEN}"
+        ) from error
+    except concurrent.futures.CancelledError as error:
+        raise WorkerError(f"a task was cancelled by something other than this run. {_THEN}") from error
 
 
 class Lane:
@@ -126,6 +144,7 @@ class Run:
 
     # --- running -----------------------------------------------------------------------------------------
 
+    @_in_words()
     def advance(self, stop: int, report: Report = _silent) -> bool:
         """Run every task up to `stop`; False if Ctrl-C stopped it, and then `at` says how far it is.
 
@@ -149,11 +168,16 @@ class Run:
                     future = pool.submit(run_task, lane.part, start, count, ladder.tail + 1, ladder.floor)
                     waiting[future] = order, lane
                 while waiting:
+                    if stopped:
+                        _leave_out(waiting, _not_begun(waiting))
                     self._collect(waiting, failures, report)
                 self._save(soon=False)
-            except BaseException:
+            except BaseException as error:
                 for future in waiting:
                     future.cancel()
+                if not isinstance(error, StoreError):
+                    with contextlib.suppress(StoreError):
+                        self._save(soon=False)
                 raise
         if stopped:
             failures = {order: error for order, error in failures.items() if not interrupt.is_part_of_it(error)}
@@ -172,28 +196,39 @@ class Run:
         """What is to be run, by start, then by lane; cut as late as possible, when speeds are known."""
         at = self.at
         while (at := max(at, self.at)) < stop:
-            count = min(base, _aligned(at), stop - at)
-            if self.checkpoint is not None or self.executor is not None:
-                share = _power_below(max((stop - at) * len(self.lanes) // (2 * self._workers), 1))
-                fast = _power_below(max(int(self._speed * TASK_SECONDS / len(self.lanes[0].streams)), 1))
-                count = min(max(base, min(share, fast)), self._longest, _aligned(at), _power_below(stop - at))
+            count = self._length(at, stop, base)
             for lane in self.lanes:
                 for start, length in lane.gaps(at, at + count):
                     yield lane, start, length
             at += count
 
+    def _length(self, at: int, stop: int, base: int) -> int:
+        """Samples of the next task: such as take about a second, fewer at the start, when the speed is not known."""
+        fast = _power_below(max(int(self._speed * TASK_SECONDS / len(self.lanes[0].streams)), 1))
+        least = CHUNK if self.problem.group_sizes.size else SMALLEST
+        rest = stop - at
+        if self.checkpoint is None and self.executor is None:
+            wanted = min(base, max(least, fast)) if self._speed else base
+            return min(wanted, _aligned(at), rest)
+        share = _power_below(max(rest * len(self.lanes) // (2 * self._workers), 1))
+        if rest >= grain(self.problem):  # what is less is run in one piece: no run can go on from within it
+            rest = _power_below(rest)
+        return min(max(least, min(share, fast)), self._longest, _aligned(at), rest)
+
     def _collect(self, waiting, failures, report):
-        finished, _ = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
+        """Wait for some task, or for the moment at which those before it are to be committed."""
+        first, patience = concurrent.futures.FIRST_COMPLETED, COMMIT_SECONDS if self._unsaved else None
+        finished, _ = concurrent.futures.wait(waiting, timeout=patience, return_when=first)
         for future in finished:
             order, lane = waiting.pop(future)
-            if (error := future.exception()) is not None:
+            error = concurrent.futures.CancelledError() if future.cancelled() else future.exception()
+            if error is not None:
                 failures[order] = error
                 continue
             self._finish(lane, future.result(), report)
         self._save(soon=True)
-        for future in [future for future, (order, _) in waiting.items() if failures and order > min(failures)]:
-            if future.cancel():
-                del waiting[future]
+        if failures:
+            _leave_out(waiting, [future for future, (order, _) in waiting.items() if order > min(failures)])
 
     def _finish(self, lane, done, report):
         """Take a finished task, and fold what all lanes have."""
@@ -223,7 +258,9 @@ class Run:
 
     def _take(self, checkpoint: store.Checkpoint, stop: int, report: Report) -> None:
         """Take over what a checkpoint holds below `stop`, neighbours joined as far as all lanes have them."""
-        chains, beyond = store.chains(checkpoint.rows(), self.problem.n_streams, len(self.lanes[0].streams), stop)
+        step = grain(self.problem)
+        serving = [row for row in checkpoint.rows() if row.n_samples % step == 0 or row.stop == stop]
+        chains, beyond = store.chains(serving, self.problem.n_streams, len(self.lanes[0].streams), stop)
         ends = collections.Counter(row.stop for chain in chains for row in store.leading(chain))
         common = max((end for end, n in ends.items() if n == len(self.lanes)), default=0)
         joined: dict[Any, Ladder] = {}
@@ -339,6 +376,18 @@ def _executor(given, threads):
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         pool.shutdown()
+
+
+def _not_begun(waiting):
+    """Of the tasks in flight those that wait for others; none where an executor does not tell (Dask's)."""
+    begun = [future for future in waiting if future.running()]
+    return [future for future in waiting if not future.running()] if begun else []
+
+
+def _leave_out(waiting, futures):
+    for future in futures:
+        if future.cancel():
+            del waiting[future]
 
 
 def _width(executor):

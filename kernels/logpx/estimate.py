@@ -6,6 +6,7 @@ Uniform, prior and importance sampling differ in q alone. One pass over the stre
 the ELBO, the IWAE bounds and the Jensen gap (`logpx.ladder`). Cost: N evaluations of the log joint a row.
 """
 
+import concurrent.futures
 import contextlib
 import math
 import os
@@ -104,6 +105,8 @@ def estimate(
         A log weight was nan or +inf; the message names sample and z.
     StoreError
         The checkpoint is that of another run or no checkpoint, in use, or the disk is full.
+    WorkerError
+        The executor lost a process, or a worker cannot run what it was sent.
     Interrupted
         Ctrl-C, once: the running tasks were finished, and the error carries the estimate so far. Twice stops at once.
 
@@ -118,6 +121,11 @@ def estimate(
     True
     """
     threads = engine.default_threads(threads)
+    if not (executor is None or isinstance(executor, concurrent.futures.Executor)):
+        raise InputError(
+            f"executor={executor!r}: a concurrent.futures.Executor, such as a ProcessPoolExecutor or what "
+            "logpx_bench.cluster.on_client makes of a Dask client; or None for threads"
+        )
     point_set = check_points(points)
     if target_std_error is not None:
         target_std_error = positive_number("target_std_error", target_std_error, "nats")
@@ -162,8 +170,6 @@ def _opened(path: Any, problem: Problem, seed: int, common: bool) -> Iterator[Ch
     if path is None:
         yield None
         return
-    if not isinstance(path, str | os.PathLike):
-        raise InputError(f"checkpoint={path!r}: the path of a file, such as 'run.sqlite'")
     with Checkpoint.open(path, create=True) as file:
         file.claim(facts_of(problem, seed=seed, common=common))
         yield file
@@ -187,12 +193,12 @@ class _Work:
         return self._read(run)
 
     def resumed(self, n: int) -> Estimate:
-        """A run of n samples that goes on from the one before, or from the checkpoint, and can be gone on from: whole
-        grains of the stream are kept, and what is behind the last one is run apart."""
+        """A run of n samples that goes on from the one before, or from the checkpoint, and can be gone on from: in
+        memory whole grains of the stream are kept, and what is behind the last one is run apart."""
         if self._run is None or self.checkpoint is not None:
             self._run = engine.Run(self.problem, n, pareto.MAX_TAIL + 1, *self._how)
         run = self._run
-        self._reach(run, n - n % engine.grain(self.problem), n)
+        self._reach(run, n if self.checkpoint is not None else n - n % engine.grain(self.problem), n)
         if run.at < n:
             run = run.fork()
             self._reach(run, n, n)

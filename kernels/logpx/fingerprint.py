@@ -60,7 +60,8 @@ class _Walk:
 
     def __init__(self) -> None:
         self.digest = hashlib.sha256()
-        self.seen: dict[int, tuple[int, Any]] = {}  # by id, with the object, so that no id is used again
+        # by id, of modules also by what was looked at; with the object, so that no id is used again
+        self.seen: dict[tuple[int, frozenset[str]], tuple[int, Any]] = {}
 
     def feed(self, *words: object) -> None:
         for word in words:
@@ -82,10 +83,12 @@ class _Walk:
             self.container(value, where)
         elif isinstance(value, types.CodeType):
             self.code(value, where)
-        elif id(value) in self.seen:
-            self.feed("seen", self.seen[id(value)][0])
         else:
-            self.seen[id(value)] = len(self.seen), value
+            key = id(value), attributes if isinstance(value, types.ModuleType) else frozenset()
+            if key in self.seen:
+                self.feed("seen", self.seen[key][0])
+                return
+            self.seen[key] = len(self.seen), value
             self.thing(value, where, attributes)
 
     def container(self, value: Any, where: str) -> None:

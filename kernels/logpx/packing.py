@@ -113,7 +113,8 @@ def _not_a_ladder(why):
     return LadderError(f"these bytes are not a ladder of this version ({_MAGIC!r}, block {BLOCK}): {why}")
 
 
-def _check_sum(data):
+def check_sum(data: bytes) -> None:
+    """LadderError unless these bytes are as `pack` gave them, as far as their CRC-32 tells."""
     if not isinstance(data, bytes | bytearray):
         raise _not_a_ladder(f"they are a {type(data).__name__}")
     if len(data) < _HEADER.size + _CRC.size or zlib.crc32(data) != _RESIDUE:
@@ -121,7 +122,7 @@ def _check_sum(data):
 
 
 def _read_front(data):
-    _check_sum(data)
+    check_sum(data)
     magic, block, iid, tail, *sizes = _HEADER.unpack_from(data)
     if magic != _MAGIC or block != BLOCK:
         raise _not_a_ladder("another format, version or block")
@@ -212,7 +213,7 @@ def _merged(group):
     streams, height = math.prod(front.shape), front.keys[0][0]
     size = front.at + 8 * streams * (12 * (height + 1) + 4)
     for data in group:
-        _check_sum(data)
+        check_sum(data)
     words = np.frombuffer(b"".join([data[:size] for data in group]), "<i8")
     if words.size != len(group) * (size // 8):
         raise _not_a_ladder("its sizes do not fit its length")

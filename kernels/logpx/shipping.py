@@ -146,7 +146,7 @@ def _on_the_path(module: str) -> bool:
     return there is not None and Path(there).resolve() == Path(here).resolve()
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def _value(kernel: Any) -> bytes:
     """The Python function of a kernel with what it refers to, as it was when first sent."""
     packed = io.BytesIO()
@@ -179,7 +179,7 @@ def _checked(make: Callable[..., Any], arguments: tuple[Any, ...], computes: str
     return kernel
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def _fingerprint(kernel: Any) -> str:
     return fingerprint(kernel.python)
 

@@ -26,6 +26,13 @@ def connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
 
 
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection for reading; on read-only media one that makes no files beside, as nobody can be writing there."""
+    if os.access(path.absolute().parent, os.W_OK) or _log_of(path).exists():
+        return connect(path)
+    return sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None)
+
+
 class DiskError(StoreError):
     """The disk is full or fails. What was committed before is safe."""
 
@@ -108,7 +115,7 @@ def _log_of(path: Path) -> Path:
 
 
 def make(path: Path, application_id: int, version: int, tables: Mapping[str, str]) -> None:
-    """A new file with these tables, whole or not at all."""
+    """A new file with these tables, whole or not at all, where there is none and the lock is held."""
     fresh = path.with_name(f"{path.name}-new")
     with told(path, "written"):
         fresh.unlink(missing_ok=True)
@@ -119,6 +126,8 @@ def make(path: Path, application_id: int, version: int, tables: Mapping[str, str
                     connection.execute(f"CREATE TABLE {name} ({columns})")
                 connection.execute(f"PRAGMA application_id = {application_id}")
                 connection.execute(f"PRAGMA user_version = {version}")
+        for end in ("-wal", "-shm"):  # of a file that was deleted after a crash: SQLite would take them for this one's
+            path.with_name(path.name + end).unlink(missing_ok=True)
         fresh.replace(path)
 
 

@@ -7,7 +7,10 @@ import concurrent.futures
 import itertools
 import random
 import shutil
+import signal
 import sqlite3
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from hypothesis import strategies as st
 import logpx
 from logpx import Checkpoint, _jit, checkpoint, engine, storefile, tasks
 from logpx._jit import BLOCK
-from logpx.errors import InputError, StoreError
+from logpx.errors import InputError, Interrupted, StoreError, WorkerError
 from logpx.ladder import Ladder
 from logpx.proposals import Gaussian, Prior
 
@@ -96,9 +99,27 @@ def test_nothing_that_is_there_is_run_again(small, path, ran):
     logpx.estimate(PPCA, X[0], n_samples=(1 << 18) + 100, checkpoint=path)
     assert sum(count for *_, count in ran) == (1 << 17) + 100
     assert min(start for _, _, start, _ in ran) == 1 << 17
+    ran.clear()
+    logpx.estimate(PPCA, X[0], n_samples=(1 << 18) + 100, checkpoint=path)
+    assert ran == [], "what is left of a block is there too"
     with Checkpoint.open(path) as file:
-        assert file.n_samples == 1 << 18, "what is left of a block is run again and not kept"
+        assert file.n_samples == (1 << 18) + 100
         assert [row.start for row in file.rows()] == sorted(row.start for row in file.rows())
+
+
+@pytest.mark.parametrize("groups", [(), (50, 400)])
+def test_short_streams_are_kept_whole(groups, path, ran):
+    """Shorter than a block, or than a chunk with open groups; a longer run does not go on from within one."""
+    for n in (500, 5000, 4500, 6000):
+        options = {"x": X[:3], "groups": groups, "n_samples": n}
+        alone = logpx.estimate(PPCA, **options)
+        same(logpx.estimate(PPCA, **options, checkpoint=path), alone)
+        ran.clear()
+        same(logpx.estimate(PPCA, **options, checkpoint=path), alone)
+        assert ran == []
+    with Checkpoint.open(path) as file:
+        assert file.n_samples == 6000
+        assert {row.start for row in file.rows()} == ({0} if groups else {0, 4096, 5120})
 
 
 def test_a_row_that_reaches_beyond_is_neither_used_nor_stored_twice(path, ran):
@@ -227,9 +248,104 @@ def test_tasks_grow_to_about_a_second(path, ran, monkeypatch):
     monkeypatch.setattr(engine, "TASK_SECONDS", 0.02)
     logpx.estimate(PPCA, X[0], n_samples=1 << 25, checkpoint=path, threads=1)
     counts = [count for *_, count in ran]
-    assert counts[0] == 1 << 20
-    assert 1 << 20 <= max(counts) <= 1 << 23
+    assert counts[0] == engine.SMALLEST, "nothing is known of their speed"
+    assert 1 << 19 <= max(counts) <= 1 << 23
     assert all(count & (count - 1) == 0 and start % count == 0 for *_, start, count in ran)
+
+
+def test_tasks_of_a_slow_kernel_stay_small(path, ran, monkeypatch):
+    """50 µs a sample, pretended."""
+    run_task = engine.run_task
+    slow = lambda *what: run_task(*what)._replace(seconds=50e-6 * what[2])  # noqa: E731
+    monkeypatch.setattr(engine, "run_task", slow)
+    logpx.estimate(PPCA, X[0], n_samples=1 << 22, checkpoint=path, threads=2)
+    assert {count for *_, count in ran} == {engine.SMALLEST}
+    ran.clear()
+    logpx.estimate(PPCA, X[0], n_samples=1 << 23, threads=2)
+    assert ran[-1][-1] == engine.SMALLEST, "also where nothing is kept"
+
+
+def until(condition):
+    """Wait for it, ten seconds at most."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and not condition():
+        time.sleep(0.002)
+
+
+def n_stored(path):
+    with Checkpoint.open(path) as file:
+        return len(file.rows())
+
+
+def test_finished_tasks_are_committed_while_a_long_one_runs(small, path, monkeypatch):
+    """The second ends at once after a commit; the third does not end before the second is committed."""
+    seen, run_task = {}, engine.run_task
+
+    def waits(part, start, *rest):
+        number = start // SMALL
+        if number:
+            until(lambda: n_stored(path) >= number)
+            seen[number] = n_stored(path)
+        return run_task(part, start, *rest)
+
+    monkeypatch.setattr(engine, "run_task", waits)
+    logpx.estimate(PPCA, X[0], n_samples=3 * SMALL, checkpoint=path, threads=2)
+    assert seen == {1: 1, 2: 2}
+
+
+class Breaks(concurrent.futures.Executor):
+    """Runs five tasks where they are submitted, four of which are awaited then, and breaks."""
+
+    _max_workers, n = 1, 0
+
+    def submit(self, fn, /, *args):
+        self.n += 1
+        if self.n == 6:
+            raise concurrent.futures.BrokenExecutor("gone")
+        future = concurrent.futures.Future()
+        future.set_result(fn(*args))
+        return future
+
+
+def test_an_executor_that_breaks_is_told_and_what_was_finished_is_kept(small, path, monkeypatch):
+    monkeypatch.setattr(engine, "COMMIT_SECONDS", 1e9)
+    with pytest.raises(WorkerError, match=r"a process of the pool died.*goes on from its checkpoint"):
+        logpx.estimate(PPCA, X[0], n_samples=8 * SMALL, checkpoint=path, executor=Breaks())
+    assert n_stored(path) == 4
+
+
+def test_a_task_that_is_cancelled_from_outside_is_told(small):
+    class Cancels(concurrent.futures.Executor):
+        def submit(self, fn, /, *args):
+            future = concurrent.futures.Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
+
+    with pytest.raises(WorkerError, match="a task was cancelled by something other than this run"):
+        logpx.estimate(PPCA, X[0], n_samples=5000, executor=Cancels())
+
+
+def test_ctrl_c_waits_for_running_tasks_alone(small, path, ran, monkeypatch):
+    """Eight tasks are in flight on two threads when it comes."""
+    run_task, main, numbers = engine.run_task, threading.main_thread().ident, itertools.count()
+
+    def slow(*what):
+        number, done = next(numbers), run_task(*what)
+        time.sleep(0.2)
+        if number == 0:
+            signal.pthread_kill(main, signal.SIGINT)
+        return done
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(engine, "run_task", slow)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool, pytest.raises(Interrupted):
+            logpx.estimate(PPCA, X[0], n_samples=64 * SMALL, executor=pool, checkpoint=path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(ran) <= 5
+    assert n_stored(path) == len(ran)
 
 
 # --- rows --------------------------------------------------------------------------------------------------
@@ -289,6 +405,67 @@ def test_two_checkpoints_of_one_run_merge(small, tmp_path, ran):
         assert file.rows() == rows
     with Checkpoint.open(tmp_path / "new.sqlite", create=True) as file:
         assert file.merge(a) == len(rows)
+
+
+def altered(data, at):
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("damaged", ["theirs", "theirs, and not here", "groups", "ours"])
+def test_a_damaged_task_is_not_merged(damaged, tmp_path):
+    a, b = tmp_path / "a.sqlite", tmp_path / "b.sqlite"
+    for file in (a, b):
+        logpx.estimate(PPCA, X[0], n_samples=5000, groups=(50,), checkpoint=file)
+    with sqlite3.connect(a if damaged == "ours" else b) as connection:
+        column = "groups" if damaged == "groups" else "ladder"
+        ((data,),) = connection.execute(f"SELECT {column} FROM tasks")
+        connection.execute(f"UPDATE tasks SET {column} = ?", [altered(data, len(data) - 20)])
+    connection.close()
+    if damaged == "theirs, and not here":
+        with sqlite3.connect(a) as connection:
+            connection.execute("DELETE FROM tasks")
+        connection.close()
+    before = a.read_bytes()
+    name = "a" if damaged == "ours" else "b"
+    with (
+        Checkpoint.open(a, create=True) as file,
+        pytest.raises(StoreError, match=rf"{name}\.sqlite is damaged: samples"),
+    ):
+        file.merge(b)
+    assert a.read_bytes() == before
+
+
+def test_what_sqlite_left_of_a_deleted_file_is_not_taken_over(path):
+    """After a kill there is a log beside; who deletes the file alone and runs again must not get the old run back."""
+    file = Checkpoint.open(path, create=True)
+    file.claim({"seed": 1})
+    file.add((range(1), done_of(0, 1 << 14, row=1)))
+    left = {end: path.with_name(path.name + end).read_bytes() for end in ("-wal", "-shm")}
+    assert left["-wal"]
+    file.close()
+    path.unlink()
+    for end, data in left.items():
+        path.with_name(path.name + end).write_bytes(data)
+    made = logpx.estimate(PPCA, X[0], n_samples=5000, checkpoint=path)
+    same(made, logpx.estimate(PPCA, X[0], n_samples=5000))
+    with Checkpoint.open(path) as again:
+        assert again.n_samples == 5000
+
+
+def test_reading_writes_nothing_even_where_nothing_can_be_written(path, monkeypatch):
+    made = logpx.estimate(PPCA, X[0], n_samples=5000, checkpoint=path)
+    before = path.read_bytes()
+    with sqlite3.connect(path) as file:
+        file.execute("PRAGMA journal_mode = DELETE")
+    file.close()
+    for writable in (True, False):
+        monkeypatch.setattr(storefile.os, "access", lambda *_, writable=writable: writable)
+        changed = path.read_bytes()
+        with Checkpoint.open(path) as file:
+            assert file.joined(file.rows()).estimate().log_marginal == made.log_marginal
+            assert [one.name for one in path.parent.iterdir()] == [path.name], "nor is anything made beside"
+        assert path.read_bytes() == changed
+        path.write_bytes(before)
 
 
 @pytest.mark.parametrize("n_rows", [1, 3000])
@@ -443,6 +620,14 @@ def test_groups_that_were_altered_are_refused(path):
 def test_what_is_no_path_is_refused(given):
     with pytest.raises(InputError, match=r"checkpoint=.*the path of a file"):
         logpx.estimate(PPCA, X[0], n_samples=10, checkpoint=given)
+    with pytest.raises(InputError, match=r"checkpoint=.*the path of a file"):
+        Checkpoint.open(given)
+
+
+@pytest.mark.parametrize("given", [5, True, "dask", concurrent.futures.ThreadPoolExecutor, object()])
+def test_what_is_no_executor_is_refused(given):
+    with pytest.raises(InputError, match=r"executor=.*: a concurrent\.futures\.Executor"):
+        logpx.estimate(PPCA, X[0], n_samples=10, executor=given)
 
 
 def test_places_where_no_file_can_be(tmp_path):

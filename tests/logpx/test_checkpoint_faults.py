@@ -25,7 +25,7 @@ from logpx.errors import StoreError
 PPCA, X = logpx.models.PPCA.example()
 PROGRAM = Path(__file__).with_name("forked_runs.py")
 #: A run of some 35 tasks of milliseconds, and one of three streams with open groups.
-SMALL = {"CHUNK": 1 << 17, "TASK_SECONDS": 0.0, "COMMIT_SECONDS": 0.0}
+SMALL = {"CHUNK": 1 << 17, "SMALLEST": 1 << 17, "TASK_SECONDS": 0.0, "COMMIT_SECONDS": 0.0}
 MANY = {"engine": SMALL, "options": {"n_samples": (1 << 22) + 1234, "threads": 2}}
 GROUPS = {
     "engine": {"COMMIT_SECONDS": 0.0},

@@ -100,6 +100,25 @@ def test_an_edit_of_an_imported_helper_is_seen(old, new):
     assert of(helpers=HELPERS.replace(old, new)) != of()
 
 
+@pytest.mark.parametrize("call", ["helpers.{}", "helpers.inner.{}"])
+def test_two_functions_may_read_one_module(call):
+    """What the second one loads of it counts too; the order in which they are found does not matter."""
+    source = f"import helpers\ndef kernel(z): return callee(z) + {call.format('a')}(z)\n"
+    source += f"def callee(z): return {call.format('b')}(z)"
+    helpers = "import types\ndef a(z): return z + 1\ndef b(z): return z + 2\ninner = types.ModuleType('inner')\n"
+    helpers += "inner.a, inner.b = a, b"
+    before = of(source, helpers)
+    assert of(source, helpers) == before
+    assert of(source, helpers.replace("z + 1", "z - 1")) != before
+    assert of(source, helpers.replace("z + 2", "z - 2")) != before
+
+
+def test_modules_that_read_one_another_have_an_end():
+    source = "import helpers\ndef kernel(z): return helpers.one.two.one.a(z)"
+    helpers = "import types\none, two = types.ModuleType('one'), types.ModuleType('two')\none.two, two.one = two, one\n"
+    assert of(source, helpers + "one.a = lambda z: z") != of(source, helpers + "one.a = lambda z: z + 1")
+
+
 def test_what_changes_nothing_is_not_seen():
     same = of()
     assert of() == same

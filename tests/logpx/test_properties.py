@@ -134,13 +134,19 @@ def test_bytes_that_are_damaged_raise_nothing_unforeseen(junk, at, flip):
 
 
 MODEL, X = logpx.models.PPCA.example()
-#: Arguments of estimate, samples and plan that are values; `executor` and `checkpoint` are places.
+#: Arguments of estimate, samples and plan.
 NAMES = ["x", "proposal", "points", "n_replicates", "groups", "seed", "dtype", "common", "threads"]
 
 
-@given(st.sampled_from([*NAMES, "model", "n_samples", "target_std_error"]), ANYTHING)
+#: Of estimate alone.
+MORE = ["model", "n_samples", "target_std_error", "executor", "checkpoint"]
+
+
+@given(st.sampled_from([*NAMES, *MORE]), ANYTHING)
 @settings(max_examples=400, **STEADY)
 def test_an_estimate_raises_nothing_unforeseen(name, value):
+    if name == "checkpoint" and isinstance(value, str):
+        return  # it would be made: test_checkpoint tries places
     arguments = {"model": MODEL, "x": X[0], "n_samples": 300, "threads": 1} | {name: value}
     only_foreseen(logpx.estimate, **arguments)
 

@@ -65,6 +65,7 @@ def executor(whole):
 def small_tasks(monkeypatch):
     """Tasks stay chunks, so that there are enough to kill workers between them."""
     monkeypatch.setattr(engine, "TASK_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "SMALLEST", engine.CHUNK)
 
 
 @pytest.fixture
