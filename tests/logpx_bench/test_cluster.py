@@ -165,8 +165,10 @@ def test_errors_of_tasks_come_back_as_they_were(executor):
         return math.nan if z[0] > 3.5 else -0.5 * z[0] * z[0]
 
     raising, nan = (logpx.Model(bad, [flag], 1, prior=NORMAL) for flag in (1.0, 0.0))
-    with pytest.raises(ValueError, match="too far out") as raised:
+    with pytest.raises(logpx.errors.KernelError, match="too far out"):
         logpx.estimate(raising, [0.0], n_samples=100_000, executor=executor)
+    with pytest.raises(ZeroDivisionError) as raised:
+        executor.submit(divmod, 1, 0).result()
     assert "raised on a worker" in raised.value.__notes__[0]
     told = []
     for where in (None, executor):
