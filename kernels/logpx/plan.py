@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
+import scipy
 
 from logpx import pareto
 from logpx._jit import BLOCK
@@ -268,7 +268,7 @@ def _log_interval(n, log_means, rel_m2, at_once):
     with np.errstate(divide="ignore", invalid="ignore"):
         without = np.log([cv2(every != one) for one in every])
         variance = (_REPLICATES - 1) * np.var(without, axis=0)
-    quantile = special.stdtrit(_REPLICATES - 1, 1.0 - (1.0 - LEVEL) / 2.0 / at_once)
+    quantile = scipy.special.stdtrit(_REPLICATES - 1, 1.0 - (1.0 - LEVEL) / 2.0 / at_once)
     half = np.nan_to_num(quantile * np.sqrt(variance), nan=math.inf)  # nan: one replicate holds all of the variance
     return value, np.where(value <= _ROUNDING, 0.0, half)
 
@@ -288,7 +288,7 @@ def _tail(top, log_mean, n):
     if shape is None:
         flat = top.size > length and top[length] > top[0] - 1e-9  # one value, hit often: no tail, and nothing unknown
         return _Tail(math.nan, "" if flat else reason, 0.0)
-    upper = shape + special.ndtri(0.5 + LEVEL / 2.0) * (1.0 + max(shape, 0.0)) / math.sqrt(length)
+    upper = shape + scipy.special.ndtri(0.5 + LEVEL / 2.0) * (1.0 + max(shape, 0.0)) / math.sqrt(length)
     if upper >= 0.5:
         return _Tail(shape, "", math.inf)
     beyond = length ** (2.0 * upper - 1.0)
