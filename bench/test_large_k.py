@@ -2,8 +2,8 @@
 
 Memory may not grow with the samples: the peak at N may be within 5 % of that at 2^24. A short stream is run with every
 test; that of the report, 2^34 samples and some minutes, is marked `large`. Kept samples, or finished tasks that are not
-joined, would show already in the short one: 2^26 samples are half a gigabyte. Before the time counts, z of the whole stream must
-be within 5 standard errors (false alarm 5.7e-7; the seed is fixed).
+joined, would show already in the short one: 2^26 samples are half a gigabyte. Before the time counts, the estimate must
+be within 5 standard errors of the exact log p(x) (false alarm 5.7e-7; the seed is fixed).
 """
 
 import subprocess
@@ -29,7 +29,15 @@ BASE, GROWTH = 2**24, 1.05
 @pytest.mark.parametrize("log2_samples", [26, pytest.param(34, marks=pytest.mark.large)])
 def test_peak_memory(benchmark, tmp_path, log2_samples):
     (tmp_path / "long.toml").write_text(SUITE.format(log2_samples))
-    command = [sys.executable, "-c", "from logpx_bench.cli import main; main()", "run", "long.toml", "--store", "r.sqlite"]
+    command = [
+        sys.executable,
+        "-c",
+        "from logpx_bench.cli import main; main()",
+        "run",
+        "long.toml",
+        "--store",
+        "r.sqlite",
+    ]
 
     def run():
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

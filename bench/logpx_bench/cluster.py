@@ -130,11 +130,11 @@ def _local_client(n_workers: int) -> Iterator[Any]:
     import dask
 
     one = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    options: dict[str, Any] = {"n_workers": n_workers, "threads_per_worker": 1, "memory_limit": None}
-    options |= {"dashboard_address": "127.0.0.1:0"}  # any free port: with None it is 8787, which another may have
+    options = {"n_workers": n_workers, "threads_per_worker": 1, "memory_limit": None}
+    port = "127.0.0.1:0"  # for the dashboard any that is free: with None it is 8787, which another may have
     with (
         dask.config.set(_SURVIVING),
-        package.LocalCluster(processes=True, env=one, **options) as cluster,
+        package.LocalCluster(processes=True, env=one, dashboard_address=port, **options) as cluster,
         package.Client(cluster) as client,
     ):
         from logpx_bench.dask_worker import LeaveCtrlC

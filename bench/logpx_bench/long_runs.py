@@ -33,8 +33,8 @@ def large_k(store: Store, experiment: str = "large_k", suite: str | None = None)
 
     Columns: those of the stream, `n_total` (N), `kind`, `k`; of a level `n_units`, `n_groups`, `rmse`, `rmse_low`,
     `rmse_high` (95 %), `rmse_predicted` = sqrt(χ²/k), `bias`, `bias_std_error`, `bias_predicted` = −χ²/2k; of the path
-    `log_marginal`, `std_error`, `z`, `n_run` (samples that the time is of), `seconds`, `ns_per_sample` (by the clock, nan
-    where the cell was stopped and gone on with: no clock ran through), `ns_in_chunks` (work in the finished chunks,
+    `log_marginal`, `std_error`, `z`, `n_run` (samples that the time is of), `seconds`, `ns_per_sample` (by clock; nan
+    where the cell was stopped and gone on with, as no clock ran through), `ns_in_chunks` (work in the finished chunks,
     shared by the threads), `threads`, `peak_bytes`, `baseline_bytes` (the process before the cell), `provenance_id`
     (one a sitting). nats, seconds, bytes; what a row does not have is not there.
     """

@@ -91,7 +91,7 @@ def held(path: Path) -> str:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a checkpoint, its log folded in, to a name that is free; the new name. StoreError if it is being written."""
+    """Rename a checkpoint, its log folded in, to a free name; the new name. StoreError if another process writes it."""
     lock = storefile.Lock(path)
     try:
         number = 1

@@ -302,7 +302,7 @@ def test_another_process_that_holds_the_file(path, monkeypatch):
 
 
 def test_a_clock_that_jumps_back(path, monkeypatch):
-    """An hour at every look: durations stay positive, and tasks are committed as they are finished, not all at the end."""
+    """An hour at every look: durations stay positive, and tasks are committed as they end, not all at last."""
     logpx.estimate(PPCA, X[0], n_samples=1 << 16, checkpoint=path)
     hours, commits, add = itertools.count(), [], Checkpoint.add
     monkeypatch.setattr(time, "time", lambda: 1.7e9 - 3600.0 * next(hours))

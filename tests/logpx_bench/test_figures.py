@@ -318,7 +318,9 @@ def test_a_path_outside_its_band_and_a_run_that_grows_are_said(store):
 
 def test_a_step_that_was_stopped_has_no_time_by_the_clock(store):
     module, table = FIGURES["large_k"], FIGURES["large_k"].data(store)
-    table = [row | {"k": row["k"] * 2**6, "n_run": row["n_run"] * 2**6} if row["kind"] == "path" else row for row in table]
+    table = [
+        row | {"k": row["k"] * 2**6, "n_run": row["n_run"] * 2**6} if row["kind"] == "path" else row for row in table
+    ]
     broken = [row | {"ns_per_sample": math.nan} if row["k"] == 2**27 else row for row in table]
     said = module.caption(broken)
     assert "(for one step that was stopped, which no clock ran through, the work in the chunks is counted)" in said

@@ -129,7 +129,7 @@ def test_the_interval_of_rmse_covers_the_truth(n_units, n_groups, least):
 
 
 def test_work_that_overlaps_is_billed_once(tmp_path):
-    """As in a checkpoint merged from two machines; and a stream of which all tasks reach beyond the end has no spans."""
+    """As in a checkpoint merged from two machines; and where all tasks reach beyond the end there are no spans."""
     model, x = logpx.models.PPCA.example()
     path = tmp_path / "run.sqlite"
     with Checkpoint.open(path, create=True) as file:
