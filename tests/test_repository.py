@@ -92,7 +92,7 @@ FIGURE_NAMES = [
     "peers",
 ]
 HELPERS = {
-    "logpx.models": {"base", "user", "linear_gaussian"},
+    "logpx.models": {"base", "user", "linear_gaussian", "target"},
     "logpx.proposals": {"base", "divergences"},
     "logpx.points": {"base", "words"},
 }

@@ -147,9 +147,8 @@ _FITTED = (
     ModelEntry("ppca", library.PPCA.summary, _LATENT, _BOTH, _make_ppca),
     ModelEntry("factor_analysis", library.FactorAnalysis.summary, _LATENT, _BOTH, _make_factor_analysis),
 )
-_EXAMPLES = (
-    ModelEntry(name, kind.summary, _SEED, ("sample",), _example(kind)) for name, kind in library.REGISTRY.items()
-)
+_REGISTRY: Mapping[str, Any] = library.REGISTRY
+_EXAMPLES = (ModelEntry(name, kind.summary, _SEED, ("sample",), _example(kind)) for name, kind in _REGISTRY.items())
 
 #: Models a suite may name: those fitted to data, and the library's others on their own examples.
 MODELS = {entry.name: entry for entry in (*_EXAMPLES, *_FITTED)}

@@ -7,6 +7,8 @@
     categorical  one discrete latent
     mixture      Gaussians with diagonal covariances
     product      independent latents, each a mixture of Gaussians
+    funnel       one latent is the log variance of the others
+    shells       thin spheres around centres
     divergences  KL, χ² and E[w²] of one Gaussian or mixture against another Gaussian, in closed form
 
 A new proposal is one file here and one row in `REGISTRY`; the protocol tests then cover it.
@@ -15,10 +17,12 @@ A new proposal is one file here and one row in `REGISTRY`; the protocol tests th
 from logpx.proposals import divergences
 from logpx.proposals.base import Proposal
 from logpx.proposals.categorical import Categorical
+from logpx.proposals.funnel import Funnel
 from logpx.proposals.gaussian import Gaussian
 from logpx.proposals.mixture import Mixture
 from logpx.proposals.prior import Prior
 from logpx.proposals.product import Product
+from logpx.proposals.shells import Shells
 from logpx.proposals.uniform import Uniform
 
 #: Name of each proposal, in the order of the table above.
@@ -29,6 +33,20 @@ REGISTRY: dict[str, type[Proposal]] = {
     "categorical": Categorical,
     "mixture": Mixture,
     "product": Product,
+    "funnel": Funnel,
+    "shells": Shells,
 }
 
-__all__ = ["REGISTRY", "Categorical", "Gaussian", "Mixture", "Prior", "Product", "Proposal", "Uniform", "divergences"]
+__all__ = [
+    "REGISTRY",
+    "Categorical",
+    "Funnel",
+    "Gaussian",
+    "Mixture",
+    "Prior",
+    "Product",
+    "Proposal",
+    "Shells",
+    "Uniform",
+    "divergences",
+]
