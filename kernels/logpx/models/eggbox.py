@@ -6,7 +6,8 @@ There are peaks where every cosine is ±1 and an even number of them −1: 18 in
 The exact evidence is a sum of positive terms in any dimension. Let exp((2 + p)⁵) = Σ_m a_m p^m; since over the cube
 every z_j/2 runs through whole half periods,
 
-    Z = Σ_{m even} a_m μ_m^d,   μ_m = E[cos^m] = C(m, m/2)/2^m,   m a_m = Σ_{i=1}^5 i h_i a_{m−i},   (2 + p)⁵ = Σ h_i p^i
+    Z = Σ_{m even} a_m μ_m^d,   μ_m = E[cos^m] = C(m, m/2)/2^m,
+    m a_m = Σ_{i=1}^5 i h_i a_{m−i} with (2 + p)⁵ = Σ_i h_i p^i
 
 The terms peak near m = 400 and are gone by 1500. The same series draws exactly from L: m from the terms, cos² z_j/2
 ~ Beta((m + 1)/2, 1/2), and the sign of P in proportion to L(±|P|). The default proposal puts on each latent six

@@ -18,7 +18,7 @@ TARGETS = {
     Funnel: (20, 0.7),
     Eggbox: (3, 0.1),
     GaussianShells: (20, 0.8),
-    ManyWell: (32, 0.5),
+    ManyWell: (32, 0.4),
     LogGamma: (20, 0.5),
     GaussianBox: (20, 0.7),
 }
