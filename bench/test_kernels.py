@@ -147,6 +147,8 @@ def proposal_examples():
         "product": proposals.Product(
             np.full((4, 2), 0.5), np.stack([mean, -mean], axis=1), np.stack([scale] * 2, axis=1)
         ),
+        "funnel": proposals.Funnel(4, 3.0),
+        "shells": proposals.Shells(np.stack([mean, -mean]), 2.0, 0.1),
     }
 
 

@@ -21,6 +21,13 @@
     linear_regression_nig  the same with the noise unknown, its precision with a gamma prior
     state_space            linear and Gaussian; the latents are a path
     random_intercept       binary responses, an intercept for each group
+    target              what the next ones share: densities of z with known evidence
+    funnel              the scale of all other latents is one of them
+    eggbox              a lattice of equal peaks
+    gaussian_shells     two thin spheres
+    many_well           2^(d/2) modes of unequal mass
+    log_gamma           four modes with skewed tails
+    gaussian_box        a Gaussian likelihood in a cube
 
 A new model is one file here and one row in `REGISTRY`; the protocol tests then cover it.
 """
@@ -30,11 +37,17 @@ from logpx.models.bernoulli_mixture import BernoulliMixture
 from logpx.models.beta_binomial import BetaBinomial
 from logpx.models.conjugate_normal import ConjugateNormal
 from logpx.models.dirichlet_multinomial import DirichletMultinomial
+from logpx.models.eggbox import Eggbox
 from logpx.models.factor_analysis import FactorAnalysis
+from logpx.models.funnel import Funnel
+from logpx.models.gaussian_box import GaussianBox
 from logpx.models.gaussian_mixture import GaussianMixture
 from logpx.models.hidden_markov import HiddenMarkov
+from logpx.models.gaussian_shells import GaussianShells
 from logpx.models.linear_regression import LinearRegression
 from logpx.models.linear_regression_nig import LinearRegressionNIG
+from logpx.models.log_gamma import LogGamma
+from logpx.models.many_well import ManyWell
 from logpx.models.mixture_target import GaussianMixtureTarget
 from logpx.models.ppca import PPCA
 from logpx.models.random_intercept import RandomIntercept
@@ -60,6 +73,12 @@ REGISTRY: dict[str, type] = {
     "linear_regression_nig": LinearRegressionNIG,
     "state_space": StateSpace,
     "random_intercept": RandomIntercept,
+    "funnel": Funnel,
+    "eggbox": Eggbox,
+    "gaussian_shells": GaussianShells,
+    "many_well": ManyWell,
+    "log_gamma": LogGamma,
+    "gaussian_box": GaussianBox,
 }
 
 __all__ = [
@@ -70,13 +89,19 @@ __all__ = [
     "BetaBinomial",
     "ConjugateNormal",
     "DirichletMultinomial",
+    "Eggbox",
     "FactorAnalysis",
+    "Funnel",
+    "GaussianBox",
     "GaussianMixture",
     "GaussianMixtureTarget",
     "HiddenMarkov",
+    "GaussianShells",
     "LatentModel",
     "LinearRegression",
     "LinearRegressionNIG",
+    "LogGamma",
+    "ManyWell",
     "Model",
     "RandomIntercept",
     "SigmoidBeliefNetwork",

@@ -198,11 +198,10 @@ def factor_of(name: str, covariance: ArrayLike, d: int) -> Floats:
     if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=0):
         raise InputError(f"{name} is not symmetric; give a covariance, such as (C + C.T)/2")
     try:
-        factor: Floats = np.asarray(np.linalg.cholesky(matrix), dtype=np.float64)
+        return np.asarray(np.linalg.cholesky(matrix), dtype=np.float64)
     except np.linalg.LinAlgError:
         least = np.linalg.eigvalsh(matrix)[0]
         raise InputError(f"{name} has eigenvalue {least:.3g}; a covariance must be positive definite") from None
-    return factor
 
 
 def check_x(x: ArrayLike, n_observed: int | None) -> tuple[Floats, bool]:

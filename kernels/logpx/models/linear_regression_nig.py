@@ -157,7 +157,7 @@ class LinearRegressionNIG:
         set_fields(self, design=design, shape=a, rate=b, prior_mean=prior_mean, prior_factor=factor)
         set_fields(self, theta=packed(theta), dims=np.array([n, d, min(n, d)], np.int64), n_latents=d + 1, n_observed=n)
 
-    def _posterior(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
+    def _posterior(self, rows: Floats) -> tuple[Floats, Any, Floats]:
         """m (n, d), the Cholesky factor of Λ, and the rate c (n,) of w²."""
         loadings, residuals = self.design @ self.prior_factor, rows - self.design @ self.prior_mean
         factor: Floats = np.asarray(np.linalg.cholesky(np.eye(loadings.shape[1]) + loadings.T @ loadings), np.float64)

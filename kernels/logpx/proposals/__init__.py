@@ -10,6 +10,8 @@
     logit_beta   independent logits of beta variables
     mixture      Gaussians with diagonal covariances
     product      independent latents, each a mixture of Gaussians
+    funnel       one latent is the log variance of the others
+    shells       thin spheres around centres
     divergences  KL, χ² and E[w²] of one Gaussian or mixture against another Gaussian, in closed form
 
 A new proposal is one file here and one row in `REGISTRY`; the protocol tests then cover it.
@@ -19,12 +21,14 @@ from logpx.proposals import divergences
 from logpx.proposals.base import Proposal
 from logpx.proposals.bernoulli import Bernoulli, BinaryTable
 from logpx.proposals.categorical import Categorical
+from logpx.proposals.funnel import Funnel
 from logpx.proposals.gaussian import Gaussian
 from logpx.proposals.logit_beta import LogitBeta
 from logpx.proposals.markov_chain import MarkovChain
 from logpx.proposals.mixture import Mixture
 from logpx.proposals.prior import Prior
 from logpx.proposals.product import Product
+from logpx.proposals.shells import Shells
 from logpx.proposals.uniform import Uniform
 
 #: Name of each proposal, in the order of the table above.
@@ -39,6 +43,8 @@ REGISTRY: dict[str, type[Proposal]] = {
     "logit_beta": LogitBeta,
     "mixture": Mixture,
     "product": Product,
+    "funnel": Funnel,
+    "shells": Shells,
 }
 
 __all__ = [
@@ -49,10 +55,12 @@ __all__ = [
     "Gaussian",
     "LogitBeta",
     "MarkovChain",
+    "Funnel",
     "Mixture",
     "Prior",
     "Product",
     "Proposal",
+    "Shells",
     "Uniform",
     "divergences",
 ]
