@@ -1,8 +1,9 @@
 # Every task of the project, from nothing but Python >= 3.11 and make. `make` alone lists them.
 #
-# The committed report is drawn from one store by `make peers`, `make article`, `logpx run large_k --store
+# The committed report is drawn from one store by `make peers`, `make article`, `logpx run large_k --fresh --store
 # results/article.sqlite` and `make race`, in this order. Each of the last three goes on where it stopped, cell by cell,
-# and wants the machine to itself.
+# and wants the machine to itself. (--fresh the first time alone: what the article's stream left would be taken over, and
+# has no time of its own.)
 #
 # Every target that needs the tools depends on STAMP: the virtual environment, made and filled once, refilled
 # when pyproject.toml or its Python changes, or when the folder was moved (the stamp's name holds the path).

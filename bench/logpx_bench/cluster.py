@@ -278,7 +278,7 @@ class ClusterExecutor(concurrent.futures.Executor):
     def _watch(self) -> None:
         """Count the workers; where there were none for too long, end what waits for them."""
         last_seen = time.monotonic()
-        while not self._closed.wait(_LOOK):
+        while not self._closed.wait(min(_LOOK, self._patience / 4)):
             self._n_threads = self._count()
             if self._n_threads or not self._waiting:
                 last_seen = time.monotonic()
