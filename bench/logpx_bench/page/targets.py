@@ -37,7 +37,7 @@ def _precision(facts: Facts) -> str:
         f"{dtype} {words.number(worst, 2)} standard errors in {count} runs"
         for dtype, (worst, count) in sorted(facts.precision.items(), reverse=True)
     ]
-    what = "Largest error of our chain against the exact answer, 2^20 samples, each run with its own seed"
+    what = "Largest error of our chain against the exact answer, each run with its own seed"
     return f" {what}: {words.listed(parts)}." if parts else ""
 
 
