@@ -43,7 +43,9 @@ def test_moments_are_those_of_brute_force(n):
         assert state[g, groups.N_ZERO] == expected.size - finite.size
         if finite.size:
             assert state[g, groups.MEAN] == pytest.approx(float(finite.mean()), abs=1e-13)
-            assert state[g, groups.M2] == pytest.approx(float(((finite - finite.mean()) ** 2).sum()), rel=1e-13, abs=1e-10)
+            assert state[g, groups.M2] == pytest.approx(
+                float(((finite - finite.mean()) ** 2).sum()), rel=1e-13, abs=1e-10
+            )
 
 
 @given(st.lists(st.integers(1, 4000), min_size=1, max_size=6))
@@ -61,7 +63,9 @@ def test_segments_join_to_the_whole_wherever_they_are_cut(lengths):
         assert total[g, groups.N] == expected.size
         if expected.size:
             assert total[g, groups.MEAN] == pytest.approx(float(expected.mean()), abs=1e-13)
-            assert total[g, groups.M2] == pytest.approx(float(((expected - expected.mean()) ** 2).sum()), rel=1e-13, abs=1e-10)
+            assert total[g, groups.M2] == pytest.approx(
+                float(((expected - expected.mean()) ** 2).sum()), rel=1e-13, abs=1e-10
+            )
 
 
 def test_replicates_pool():

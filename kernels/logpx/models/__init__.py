@@ -42,8 +42,8 @@ from logpx.models.factor_analysis import FactorAnalysis
 from logpx.models.funnel import Funnel
 from logpx.models.gaussian_box import GaussianBox
 from logpx.models.gaussian_mixture import GaussianMixture
-from logpx.models.hidden_markov import HiddenMarkov
 from logpx.models.gaussian_shells import GaussianShells
+from logpx.models.hidden_markov import HiddenMarkov
 from logpx.models.linear_regression import LinearRegression
 from logpx.models.linear_regression_nig import LinearRegressionNIG
 from logpx.models.log_gamma import LogGamma
@@ -95,8 +95,8 @@ __all__ = [
     "GaussianBox",
     "GaussianMixture",
     "GaussianMixtureTarget",
-    "HiddenMarkov",
     "GaussianShells",
+    "HiddenMarkov",
     "LatentModel",
     "LinearRegression",
     "LinearRegressionNIG",
