@@ -37,7 +37,9 @@ def invoke(tmp_path, monkeypatch):
     (tmp_path / "tiny.toml").write_text(TINY)
 
     def invoke(*arguments):
-        return CliRunner().invoke(cli.app, [str(one) for one in arguments])
+        given = [str(one) for one in arguments]
+        monkeypatch.setattr(sys, "argv", ["logpx", *given])
+        return CliRunner().invoke(cli.app, given)
 
     return invoke
 
@@ -116,7 +118,7 @@ def test_ctrl_c_says_how_to_go_on(invoke, monkeypatch):
     monkeypatch.setitem(KINDS, "ladder", dataclasses.replace(KINDS["ladder"], run=stop))
     result = invoke("run", "tiny.toml")
     assert result.exit_code == 130
-    assert "what is finished is kept\nGo on from there: logpx " in result.output
+    assert "what is finished is kept\nGo on from there: logpx run tiny.toml\n" in result.output
 
 
 def wait_for_sigterm():
