@@ -25,7 +25,7 @@ LAYERS = {
         ("_jit",),
         ("vecmath", "tiles"),
         ("reduce", "pareto", "totals", "dyadic", "groups", "largest"),
-        ("tree",),
+        ("tree", "quadrature"),
         ("nodes", "levels"),
         ("result",),
         ("packing",),
