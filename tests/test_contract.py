@@ -26,7 +26,7 @@ LAYERS = {
         ("vecmath", "tiles"),
         ("dense", "activations"),
         ("reduce", "pareto", "totals", "dyadic", "groups", "largest"),
-        ("tree",),
+        ("tree", "quadrature"),
         ("nodes", "levels"),
         ("result",),
         ("packing",),
