@@ -95,7 +95,7 @@ FIGURE_NAMES = [
 HELPERS = {
     "logpx.models": {
         *("base", "user", "linear_gaussian", "finite_mixture", "stick_breaking", "binary_states", "target"),
-        *("mlp", "vae_kernel", "vae_file"),
+        *("mlp", "vae_kernel", "vae_file", "vae_modes"),
     },
     "logpx.proposals": {"base", "divergences"},
     "logpx.points": {"base", "words"},

@@ -22,7 +22,7 @@
     state_space            linear and Gaussian; the latents are a path
     random_intercept       binary responses, an intercept for each group
     mlp                 multilayer perceptrons, for the next
-    vae                 variational autoencoder; vae_kernel is its log joint, vae_file how it lies on disk
+    vae                 variational autoencoder: vae_kernel is its log joint, vae_modes finds modes, vae_file reads it
     target              what the next ones share: densities of z with known evidence
     funnel              the scale of all other latents is one of them
     eggbox              a lattice of equal peaks

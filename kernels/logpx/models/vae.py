@@ -37,7 +37,7 @@ from numpy.typing import ArrayLike
 from logpx import quadrature
 from logpx.checks import whole
 from logpx.errors import InputError, NotAvailableError
-from logpx.models import vae_file
+from logpx.models import vae_file, vae_modes
 from logpx.models.base import DEFAULT_WIDEN, check_states, check_x, positive, rows_or_one
 from logpx.models.mlp import FUNCTIONS, Network
 from logpx.models.vae_kernel import BERNOULLI, FIXED, LOG_VARIANCE, SOFTPLUS, log_joint, log_joint_scalar
@@ -52,14 +52,6 @@ SCALES: dict[str, Callable[[Any], Any]] = {
     "log_scale": np.exp,
     "softplus": softplus,
 }
-#: Share of the prior in the default proposal, and of what is dealt out evenly among the modes that are found.
-PRIOR_SHARE, EVEN_SHARE = 0.05, 0.1
-#: Points of the prior that a search for a mode starts from the best of; its steps, and how often each is halved.
-N_STARTS, N_STEPS, N_HALVINGS = 256, 60, 8
-#: Nats by which log p(x, z) may fall in a step: rounding must not decide where a search ends.
-SLACK = 1e-9
-#: Steps at which a search ends; how near, in standard deviations, two modes are one.
-SMALL_STEP, NEAR = 1e-8, 0.1
 #: Latents whose log likelihoods are worked out together: what a network needs for them stays in cache.
 PIECE = 2048
 
@@ -183,7 +175,7 @@ class VAE:
 
     # -- the likelihood -----------------------------------------------------------------------------------------------
 
-    def _halves(self, Z: Floats) -> tuple[Floats, Floats | None]:
+    def halves(self, Z: Floats) -> tuple[Floats, Floats | None]:
         """Logits or means (n, p), and standard deviations: (n, p), or (p,), or None for Bernoulli."""
         outputs, p = self.decoder(Z), self.n_observed
         if isinstance(self.scale, str):
@@ -192,7 +184,7 @@ class VAE:
 
     def decode(self, Z: ArrayLike) -> Floats:
         """Probabilities (Bernoulli) or means (Gaussian) of the observed numbers, (n, p) for latents (n, d)."""
-        means, scales = self._halves(self._latents(Z))
+        means, scales = self.halves(self._latents(Z))
         return np.asarray(scipy.special.expit(means)) if scales is None else means
 
     def log_likelihood(self, X: ArrayLike, Z: ArrayLike) -> Floats:
@@ -205,7 +197,7 @@ class VAE:
         return np.concatenate(pieces, axis=1)
 
     def _log_likelihood(self, rows: Floats, Z: Floats) -> Floats:
-        means, scales = self._halves(Z)
+        means, scales = self.halves(Z)
         if scales is None:
             return np.asarray(rows @ means.T - softplus(means).sum(axis=1))
         centre = rows.mean(axis=0)
@@ -272,10 +264,11 @@ class VAE:
         rows, batched = self._rows(x)
         if self.encoder is None:
             raise NotAvailableError("this VAE has no encoder; default_proposal works without one")
-        means, scales = self._encoded(rows)
+        means, scales = self.encoded(rows)
         return Gaussian.diagonal(rows_or_one(means, batched), rows_or_one(scales, batched))
 
-    def _encoded(self, rows: Floats) -> tuple[Floats, Floats]:
+    def encoded(self, rows: Floats) -> tuple[Floats, Floats]:
+        """Means and standard deviations of q(z given x), (n, d) each, of rows (n, p)."""
         assert self.encoder is not None
         outputs, d = self.encoder(rows), self.n_latents
         return outputs[:, :d], SCALES[self.encoder_scale](outputs[:, d:])
@@ -289,72 +282,15 @@ class VAE:
         """
         rows, batched = self._rows(x)
         factor = DEFAULT_WIDEN if widen is None else float(positive("widen", widen, (0,)))
-        starts = self._starts(rows)
-        modes, scales, heights = self._laplace(np.tile(rows, (len(starts), 1)), starts.reshape(-1, self.n_latents))
+        starts = vae_modes.starts(self, rows)
+        modes, scales, heights = vae_modes.laplace(
+            self, np.tile(rows, (len(starts), 1)), starts.reshape(-1, self.n_latents)
+        )
         modes, scales = (np.moveaxis(part.reshape(starts.shape), 0, 1) for part in (modes, scales))
-        shares = _shares(modes, scales, heights.reshape(starts.shape[:2]).T)
+        shares = vae_modes.shares(modes, scales, heights.reshape(starts.shape[:2]).T)
         prior = np.zeros((len(rows), 1, self.n_latents))
         means, spreads = np.append(modes, prior, axis=1), np.append(factor * scales, prior + 1, axis=1)
         return Mixture(*(rows_or_one(part, batched) for part in (shares, means, spreads)))
-
-    def _starts(self, rows: Floats) -> Floats:
-        """Where searches for modes begin, (s, n, d)."""
-        points = np.random.default_rng(0).standard_normal((N_STARTS, self.n_latents))
-        heights = self.log_likelihood(rows, points) - 0.5 * (points**2).sum(axis=1)
-        quadrants = (points[:, :2] > 0) @ np.array([1, 2])[: min(2, self.n_latents)]
-        starts = [points[np.where(quadrants == k, heights, -np.inf).argmax(axis=1)] for k in np.unique(quadrants)]
-        return np.stack([self._encoded(rows)[0], *starts] if self.encoder is not None else starts)
-
-    def _laplace(self, rows: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
-        """Modes of log p(x_i, ·) near z_i, standard deviations there, (n, d) each, and log p(x, z) less a constant.
-
-        Fisher scoring, each step halved until log p(x, z) rises; a row whose steps have become small stays where it is.
-        The information I + JᵀFJ, F that of the decoder's outputs and J their derivatives, is the expected curvature; it
-        is never below the prior's, and its inverse gives the standard deviations.
-        """
-        z, going = z.copy(), np.arange(len(rows))
-        for _ in range(N_STEPS):
-            x, at = rows[going], z[going]
-            slopes, information = self._slopes(x, at)
-            step, height = np.linalg.solve(information, slopes[:, :, None])[:, :, 0], self._heights(x, at)
-            for _ in range(N_HALVINGS):
-                better = self._heights(x, at + step) >= height - SLACK
-                if better.all():
-                    break
-                step = np.where(better[:, None], step, 0.5 * step)
-            z[going] = at + np.where(better[:, None], step, 0.0)
-            going = going[np.abs(step).max(axis=1) > SMALL_STEP]
-            if len(going) == 0:
-                break
-        covariance = np.linalg.inv(self._slopes(rows, z)[1])
-        return z, np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)), self._heights(rows, z)
-
-    def _heights(self, rows: Floats, z: Floats) -> Floats:
-        """log p(x_i, z_i), up to a constant, row by row: (n,)."""
-        means, scales = self._halves(z)
-        if scales is None:
-            terms = rows * means - softplus(means)
-        else:
-            terms = -np.log(scales) - 0.5 * ((rows - means) / scales) ** 2
-        return np.asarray(terms.sum(axis=1) - 0.5 * (z * z).sum(axis=1))
-
-    def _slopes(self, rows: Floats, z: Floats) -> tuple[Floats, Floats]:
-        """Gradients of log p(x_i, z_i), (n, d), and the information (n, d, d)."""
-        outputs, jacobian = self.decoder.with_jacobian(z)
-        means, scales = self._halves(z)
-        if scales is None:
-            chances = scipy.special.expit(outputs)
-            score, fisher = rows - chances, chances * (1 - chances)
-        else:
-            e = (rows - means) / scales
-            score, fisher = e / scales, np.broadcast_to(scales**-2.0, means.shape)
-            if isinstance(self.scale, str):
-                raw = outputs[:, self.n_observed :]
-                growth = 0.5 + 0 * raw if self.scale == "log_variance" else scipy.special.expit(raw) / scales
-                score = np.concatenate([score, (e * e - 1) * growth], axis=1)
-                fisher = np.concatenate([fisher, 2 * growth**2], axis=1)
-        gradient = np.einsum("nj,njk->nk", score, jacobian) - z
-        return gradient, np.eye(self.n_latents) + np.einsum("nj,njk,njl->nkl", fisher, jacobian, jacobian)
 
     # -- samples ------------------------------------------------------------------------------------------------------
 
@@ -362,7 +298,7 @@ class VAE:
         """n rows drawn from the model: X (n, p), or (X, Z (n, d)) with return_latents."""
         rng = np.random.default_rng(seed)
         Z = rng.standard_normal((whole("n", n), self.n_latents))
-        means, scales = self._halves(Z)
+        means, scales = self.halves(Z)
         if scales is None:
             X = (rng.random(means.shape) < scipy.special.expit(means)).astype(np.float64)
         else:
@@ -380,20 +316,6 @@ class VAE:
         weights = rng.normal(0, 1, (h, d)), rng.normal(0, 3 / math.sqrt(h), (p, h))
         model = cls(Network(weights, [rng.normal(0, 0.5, h), rng.normal(0, 0.5, p)], "tanh"))
         return model, model.sample(5, seed + 1)
-
-
-def _shares(modes: Floats, scales: Floats, heights: Floats) -> Floats:
-    """Weights (n, s + 1) of s modes (n, s, d), by their Laplace approximations, and of the prior.
-
-    A mode that was found more than once has its weight in as many parts.
-    """
-    apart = np.abs(modes[:, :, None] - modes[:, None]) / scales[:, :, None]
-    once = 1 / (apart.max(axis=3) < NEAR).sum(axis=2)
-    logs = heights + np.log(scales).sum(axis=2)
-    masses = once * np.exp(logs - logs.max(axis=1, keepdims=True))
-    masses, even = (part / part.sum(axis=1, keepdims=True) for part in (masses, once))
-    shares = (1 - PRIOR_SHARE) * ((1 - EVEN_SHARE) * masses + EVEN_SHARE * even)
-    return np.append(shares, np.full((len(shares), 1), PRIOR_SHARE), axis=1)
 
 
 def _likelihood(decoder: Network, likelihood: str, scale: Any) -> tuple[int, int, Floats | str | None]:
