@@ -29,7 +29,8 @@
     log_gamma           four modes with skewed tails
     gaussian_box        a Gaussian likelihood in a cube
 
-A new model is one file here and one row in `REGISTRY`; the protocol tests then cover it.
+A new model is one file here and one row in `REGISTRY`; the protocol tests then cover it. They want a test marked
+`second_route` too, which confirms its exact log p(x) by the way that the model's `second_route` names.
 """
 
 from logpx.models.base import LatentModel, Model

@@ -181,6 +181,7 @@ class RandomIntercept:
     name: ClassVar[str] = "random_intercept"
     summary: ClassVar[str] = "logistic or probit regression with a normal intercept for each group"
     exact_route: ClassVar[str] = "trapezoidal rule for each group, doubled until two rules agree"
+    second_route: ClassVar[str] = "SciPy's adaptive Gauss-Kronrod quadrature, group by group"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
     theta: Floats = field(init=False, repr=False)
