@@ -50,7 +50,7 @@ LAYERS = {
         ("errors", "schema", "counts", "dask_worker"),
         ("options", "machine", "ledger", "moments", "assembly", "cluster", "exits", "union"),
         ("store",),
-        ("data", "estimators", "roofline", "score"),
+        ("data", "estimators", "roofline", "score", "second_routes"),
         ("user_file",),
         ("peers",),
         ("experiments",),
@@ -68,6 +68,7 @@ LAYERS = {
 #: Packages that the library must not need, and that figures must not reach.
 FORBIDDEN = {
     "logpx": {"logpx_bench", "matplotlib", "sqlite3", "typer", "pytest"},
+    "logpx_bench.second_routes": {"logpx", "numba", "matplotlib"},
     "logpx_bench.summary": {"logpx", "numba", "matplotlib"},
     "logpx_bench.races": {"logpx", "numba", "matplotlib"},
     "logpx_bench.long_runs": {"logpx", "numba", "matplotlib"},

@@ -1,7 +1,7 @@
 """The exact log p(x) of every registered model by a second route, which shares no function with the model's own.
 
-A route is a function (model, X) → log p(x) of every row, in NumPy and SciPy, from nothing but the model's parameters. It
-may be slow, and for small sizes only: it says whether the answer that everything here is held against is right.
+A route is a function (model, X) → log p(x) of every row, in NumPy and SciPy, from nothing but the model's parameters.
+It may be slow, and for small sizes only: it says whether the answer that everything here is held against is right.
 
     normals     x is normal or Student's t as a whole: SciPy's dense densities
     states      finitely many latents: every state of them, one by one
