@@ -89,6 +89,8 @@ FIGURE_NAMES = [
     "large_k",
     "stages",
     "digits",
+    "models",
+    "vae",
     "ranking",
     "peers",
 ]

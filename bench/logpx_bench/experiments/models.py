@@ -8,7 +8,7 @@ ESS and the time of a sample: points, proposal, log joint and full ladder, throu
 Latents are counted as discrete where 64 draws of the proposal are all whole numbers.
 
 Stored in `values`: "exact" and "second", one a row of data; "replicates" and "std_errors", one a replicate; "ns" a
-sample, one a repeat; "n_discrete". The other columns are those of a timed stream; `n_evaluations` and `seconds` are of
+sample and "ess_fraction", one a timed stream; "n_discrete". The other columns are those of a timed stream; `n_evaluations` and `seconds` are of
 all. `model_options` also hold both routes in words.
 """
 
@@ -66,6 +66,7 @@ def run(cell: Cell, resources: Resources) -> Record:
         "replicates": replicates.log_marginal,
         "std_errors": replicates.std_error,
         "ns": [1e9 * one.seconds / N_TIMED for one in timed],
+        "ess_fraction": [one.ess / N_TIMED for one in timed],
         "n_discrete": [np.all(drawn == np.floor(drawn), axis=0).sum()],
     }
     kl, chi2 = divergence(model, x, proposal)
