@@ -40,11 +40,9 @@ def expand(suite: str, experiment: "Experiment") -> list[Cell]:
 
 def check(experiment: "Experiment", where: str) -> None:
     """Samples for enough groups of the largest k."""
-    least = MIN_GROUPS * BOUND_KS[-1]
-    if experiment.n_samples[0] < least:
-        fail(
-            f"{where}: n_samples", f"is {experiment.n_samples[0]}; bounds up to k = {BOUND_KS[-1]} need {least} or more"
-        )
+    least, given = MIN_GROUPS * BOUND_KS[-1], experiment.n_samples[0]
+    if given < least:
+        fail(f"{where}: n_samples", f"is {given}; bounds up to k = {BOUND_KS[-1]} need {least} or more")
 
 
 def images(cell: Cell) -> tuple[Any, NDArray[np.float64]]:

@@ -1,15 +1,15 @@
 """Every model with an exact marginal: how far two exact routes are apart, and what its default proposal is worth.
 
-A cell is one model on the rows of its data, one thread. For all rows (n, p): log p(x) by the model and by a second route
-that shares no function with it (`second_routes`). For one row: n_replicates independent estimates of n_samples each,
-with their standard errors, so that RMSE and coverage can be read; and streams of 2^18 samples, timed, from which come
-ESS and the time of a sample: points, proposal, log joint and full ladder, through the public `estimate`.
+A cell is one model on the rows of its data, one thread. For all rows (n, p): log p(x) by the model and by a second
+route that shares no function with it (`second_routes`). For one row: n_replicates independent estimates of n_samples
+each, with their standard errors, so that RMSE and coverage can be read; and streams of 2^18 samples, timed, from which
+come ESS and the time of a sample: points, proposal, log joint and full ladder, through the public `estimate`.
 
 Latents are counted as discrete where 64 draws of the proposal are all whole numbers.
 
 Stored in `values`: "exact" and "second", one a row of data; "replicates" and "std_errors", one a replicate; "ns" a
-sample and "ess_fraction", one a timed stream; "n_discrete". The other columns are those of a timed stream; `n_evaluations` and `seconds` are of
-all. `model_options` also hold both routes in words.
+sample and "ess_fraction", one a timed stream; "n_discrete". The other columns are those of the first timed stream;
+`n_evaluations` and `seconds` are of all. `model_options` also hold both routes in words.
 """
 
 from pathlib import Path

@@ -8,7 +8,7 @@ nodes in 120 panels a side, over two dimensions. Densities are SciPy's, or as th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import integrate, special, stats
 
 Floats = NDArray[np.float64]
-LINKS = {"logit": special.expit, "probit": stats.norm.cdf}
+LINKS: Mapping[str, Callable[[Any], Any]] = {"logit": special.expit, "probit": stats.norm.cdf}
 
 
 def integral(f: Callable[[Any], Any], low: float, high: float, n_pieces: int = 18) -> float:
