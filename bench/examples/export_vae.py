@@ -152,7 +152,7 @@ def export(path, decoder, *, likelihood, x, encoder=None, encoder_scale=None, sc
     dict
         What the JSON holds.
     """
-    x = np.asarray(x, np.float64)
+    x, scale = _array(x), None if scale is None else _array(scale)
     layers, about = list(decoder.layers), dict(about or {})
     _check_claims(decoder, likelihood, x, encoder, encoder_scale, scale)
     if likelihood == "bernoulli_probabilities":
@@ -161,7 +161,7 @@ def export(path, decoder, *, likelihood, x, encoder=None, encoder_scale=None, sc
     dtype, n_latents = np.dtype("float64" if wide else "float32"), decoder.n_inputs
     tensors = _tensors("decoder", decoder, dtype) | (_tensors("encoder", encoder, dtype) if encoder else {})
     if scale is not None:
-        tensors["scale"] = np.broadcast_to(np.asarray(scale, np.float64), x.shape).astype(dtype)
+        tensors["scale"] = np.broadcast_to(scale, x.shape).astype(dtype)
     z = np.random.default_rng(0).standard_normal((N_GOLDEN, n_latents))
     log_q = None
     if encoder:
@@ -189,12 +189,14 @@ def export(path, decoder, *, likelihood, x, encoder=None, encoder_scale=None, sc
 def export_autoencoder(path, decoder, encoder, x, about=None):
     """Write path.safetensors and path.json of a deterministic autoencoder, x → decoder(encoder(x)): it has no
     likelihood, so its golden value is the reconstruction of x (p,). Parameters and result as of `export`."""
-    x, n_latents = np.asarray(x, np.float64), decoder.n_inputs
+    x, n_latents = _array(x), decoder.n_inputs
     if (encoder.n_inputs, encoder.n_outputs, decoder.n_outputs) != (len(x), n_latents, len(x)):
         raise ExportError(
             f"encoder {encoder.n_inputs} → {encoder.n_outputs} and decoder {n_latents} → {decoder.n_outputs} make no "
             f"autoencoder of {len(x)} numbers"
         )
+    if "sigmoid" in (decoder.layers[-1], encoder.layers[-1]):
+        raise ExportError("a last layer is a sigmoid; an autoencoder is written without")
     dtype = np.dtype("float64" if "float64" in (decoder.dtype, encoder.dtype) else "float32")
     tensors = _tensors("decoder", decoder, dtype) | _tensors("encoder", encoder, dtype)
     code = encoder.forward(x[None])
@@ -215,6 +217,12 @@ def export_autoencoder(path, decoder, encoder, x, about=None):
     return _write(path, header, tensors)
 
 
+def _array(values):
+    """float64 in NumPy, from a tensor of any device too."""
+    values = values.detach().cpu().double() if hasattr(values, "detach") else values
+    return np.asarray(values, np.float64)
+
+
 def _check_claims(decoder, likelihood, x, encoder, encoder_scale, scale):
     """An ExportError where what the caller says does not go with the networks."""
     if likelihood not in LIKELIHOODS:
@@ -226,10 +234,10 @@ def _check_claims(decoder, likelihood, x, encoder, encoder_scale, scale):
         )
     if (scale is None) == (likelihood == "gaussian_fixed"):
         raise ExportError(f"likelihood is {likelihood!r}; `scale` goes with 'gaussian_fixed', and must then be given")
-    if scale is not None and not (np.all(np.isfinite(scale)) and np.all(np.asarray(scale) > 0)):
-        raise ExportError("`scale` holds numbers that are no standard deviations; they must be finite and above 0")
     if x.ndim != 1 or not np.isfinite(x).all():
         raise ExportError(f"x has shape {x.shape}; it must be one observation, (p,), of finite numbers")
+    if scale is not None and (scale.shape not in ((), x.shape) or not np.all((scale > 0) & np.isfinite(scale))):
+        raise ExportError(f"`scale` is {scale}; it must be one standard deviation, or {len(x)}, finite and above 0")
     if likelihood.startswith("bernoulli") and not np.isin(x, (0.0, 1.0)).all():
         raise ExportError("x holds numbers that are neither 0 nor 1, which a Bernoulli likelihood cannot have")
     times = 2 if likelihood in ("gaussian_log_variance", "gaussian_softplus") else 1
@@ -239,6 +247,8 @@ def _check_claims(decoder, likelihood, x, encoder, encoder_scale, scale):
         )
     if (encoder is None) != (encoder_scale is None) or (encoder and encoder_scale not in SCALES):
         raise ExportError(f"encoder_scale is {encoder_scale!r}; with an encoder it must be one of {', '.join(SCALES)}")
+    if encoder and encoder.layers[-1] == "sigmoid":
+        raise ExportError("the encoder's last layer is a sigmoid; its outputs must be means and raw scales")
     if encoder and (encoder.n_inputs, encoder.n_outputs) != (len(x), 2 * decoder.n_inputs):
         raise ExportError(
             f"the encoder takes {encoder.n_inputs} numbers and gives {encoder.n_outputs}; it must take {len(x)} and "
