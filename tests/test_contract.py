@@ -24,8 +24,9 @@ LAYERS = {
         ("checks", "faults", "fingerprint"),
         ("_jit",),
         ("vecmath", "tiles"),
+        ("dense", "activations"),
         ("reduce", "pareto", "totals", "dyadic", "groups", "largest"),
-        ("tree",),
+        ("tree", "quadrature"),
         ("nodes", "levels"),
         ("result",),
         ("packing",),
@@ -82,7 +83,8 @@ EXCEPTED = {("logpx.checkpoint", "sqlite3"), ("logpx.storefile", "sqlite3")}
 #: Only _jit sets compile options. Types are free; these files may import what an intrinsic is made of.
 NUMBA_TYPES = {"numba.types"}
 INTRINSIC = {"numba.core", "numba.extending", "llvmlite.ir"}
-NUMBA_ALLOWED = {"logpx.vecmath": INTRINSIC, "logpx.points.sobol": INTRINSIC, "logpx.shipping": {"numba.cloudpickle"}}
+NUMBA_ALLOWED = dict.fromkeys(("logpx.vecmath", "logpx.dense", "logpx.points.sobol"), INTRINSIC)
+NUMBA_ALLOWED["logpx.shipping"] = {"numba.cloudpickle"}
 COMPILE_NAMES = {"njit", "jit", "vectorize", "guvectorize", "generated_jit", "stencil", "cfunc", "jitclass", "prange"}
 COMPILE_OPTIONS = {"fastmath", "parallel", "boundscheck", "error_model", "forceinline"}
 

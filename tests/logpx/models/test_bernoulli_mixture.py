@@ -9,9 +9,6 @@ from scipy import special, stats
 from logpx.errors import InputError
 from logpx.models import BernoulliMixture
 
-#: What confirms the exact log p(x) here.
-SECOND_ROUTE = "SciPy's Bernoulli densities, and p(x) summed over every x"
-
 
 def log_joint(model, x, states):
     out = np.empty(len(states))
@@ -42,6 +39,7 @@ def test_what_is_no_state_or_no_answer_has_density_zero():
     assert model.log_joint_scalar(model.theta, model.dims, X[0], [1.5]) == -np.inf
 
 
+@pytest.mark.second_route("bernoulli_mixture")
 def test_log_marginal_is_the_sum_over_states_and_normalised_over_x():
     model, _ = BernoulliMixture.example()
     every = np.array(list(itertools.product([0.0, 1.0], repeat=6)))

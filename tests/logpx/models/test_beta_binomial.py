@@ -11,9 +11,6 @@ from scipy import integrate, special, stats
 from logpx.errors import InputError
 from logpx.models import BetaBinomial
 
-#: What confirms the exact log p(x) here.
-SECOND_ROUTE = "Pólya's urn, trial by trial, in rational numbers; quadrature over the rate"
-
 
 def by_urn(a, b, trials, x):
     """p(x) as a Fraction: the chance of each next success is (a + successes so far)/(a + b + trials so far)."""
@@ -35,6 +32,7 @@ def log_joint(model, x, z):
     return out
 
 
+@pytest.mark.second_route("beta_binomial")
 def test_log_marginal_is_polyas_urn():
     model = BetaBinomial(0.5, 2.25, [3, 1, 4])
     every = np.array(list(itertools.product(range(4), range(2), range(5))), dtype=float)

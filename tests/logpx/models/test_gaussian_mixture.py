@@ -9,9 +9,6 @@ from logpx.errors import InputError
 from logpx.models import GaussianMixture
 from logpx.proposals import Uniform
 
-#: What confirms the exact log p(x) here.
-SECOND_ROUTE = "SciPy's Gaussian densities, state by state"
-
 
 def log_joint(model, x, states):
     out = np.empty(len(states))
@@ -49,6 +46,7 @@ def test_what_is_no_state_has_density_zero(n_samples):
         assert model.log_joint_scalar(model.theta, model.dims, X[0], [z]) == -np.inf
 
 
+@pytest.mark.second_route("gaussian_mixture")
 @pytest.mark.parametrize("shift", [0.0, 100.0])
 def test_log_marginal_is_the_sum_over_states(shift):
     """Far from every component, p(x) is below the smallest float64 and only its log is not."""

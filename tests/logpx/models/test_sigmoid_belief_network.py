@@ -10,9 +10,6 @@ from logpx.errors import InputError, NotAvailableError
 from logpx.models import SigmoidBeliefNetwork
 from logpx.proposals.divergences import chi2
 
-#: What confirms the exact log p(x) here.
-SECOND_ROUTE = "SciPy's Bernoulli densities, state by state; p(x) summed over every x"
-
 
 def every_state(d):
     """In the order Σ z_k 2^k."""
@@ -30,6 +27,7 @@ def scipys(model, x, Z):
     return prior + stats.bernoulli.logpmf(x, special.expit(model.bias + Z @ model.weights.T)).sum(axis=1)
 
 
+@pytest.mark.second_route("sigmoid_belief_network")
 @pytest.mark.parametrize(("d", "p"), [(1, 1), (6, 12), (9, 3)])
 def test_log_joint_and_log_marginal_are_products_and_their_sum(d, p):
     model, X = SigmoidBeliefNetwork.example(n_latents=d, n_observed=p)
@@ -43,6 +41,7 @@ def test_log_joint_and_log_marginal_are_products_and_their_sum(d, p):
         )
 
 
+@pytest.mark.second_route("sigmoid_belief_network")
 def test_p_of_x_adds_up_to_one():
     model, _ = SigmoidBeliefNetwork.example(n_latents=7, n_observed=8)
     np.testing.assert_allclose(np.exp(model.log_marginal(every_state(8))).sum(), 1.0, rtol=1e-13)

@@ -8,8 +8,6 @@ import logpx
 from logpx.errors import InputError
 from logpx.models import StateSpace
 
-SECOND_ROUTE = "SciPy's normal density with the dense covariance of x, built by recursion on covariances"
-
 
 def make(k, p, n_steps, seed=0):
     rng = np.random.default_rng(seed)
@@ -52,6 +50,7 @@ def log_joint(model, x, z, dtype="float64"):
     return out
 
 
+@pytest.mark.second_route("state_space")
 @pytest.mark.parametrize("model", MODELS, ids=IDS)
 def test_log_marginal_is_the_dense_density(model):
     mean, _, look, X = dense(model)
