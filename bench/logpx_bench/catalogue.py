@@ -73,7 +73,7 @@ def _model(cell: Row, values: dict[str, Any]) -> Row:
 def bounds(store: Store, experiment: str = "vae", suite: str | None = None) -> list[Row]:
     """One row an image and bound.
 
-    Columns: `model`, `likelihood` (of its options; None where it has none), `n_latents`, `estimator`, `index` (of the
+    Columns: `model`, `likelihood` (None where there is none to choose), `n_latents`, `estimator`, `index` (of the
     image, among the held-out ones), `rank` (0 … by exact log p(x)), `exact`, `exact_error` (nats, certified; nan where
     the exact answer is a closed form), `k`, `bound`, `std_error`, `gap` = exact − bound, `n_samples`.
     """

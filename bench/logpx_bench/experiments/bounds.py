@@ -4,7 +4,8 @@ A cell is one model. For each of the first `n_images` rows of its data: log p(x)
 ELBO), 64 and 4096, read from one stream of n_samples log weights with the spread over its groups as error. Where the
 exact answer is a quadrature, its certified error is kept; where it is a closed form there is none.
 
-Stored in `values`, one number an image: "exact", "exact_error" (nan for a closed form), "bound/k", "std_error/k".
+Stored in `values`, one number an image: "exact", "exact_error" (nan for a closed form), "bound/k", "std_error/k"; and
+in `model_options` the likelihood, where the model has one to choose.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -84,14 +85,15 @@ def run(cell: Cell, resources: Resources) -> Record:
         bound = found.bound(k)
         values |= {f"bound/{k}": bound.value, f"std_error/{k}": bound.std_error}
     bill = ledger.bill([found], 0.0, clock.cpu(), warm.compile_seconds)
-    size = {"n_latents": int(model.n_latents), "n_observed": X.shape[1], "threads": resources.threads}
+    size: dict[str, Any] = {"n_latents": int(model.n_latents), "n_observed": X.shape[1], "threads": resources.threads}
+    size |= {"model_options": {**cell.model_options, "likelihood": getattr(model, "likelihood", None)}}
     return Record(columns=bill.columns() | size | {"exact": float(exact.mean())}, values=values)
 
 
 def exactly(model: Any, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """log p(x) and its certified error, (n,) each; the error is nan where the model's answer is a closed form."""
-    if hasattr(model, "certified_log_marginal"):
-        certified = model.certified_log_marginal(X)
+    if hasattr(model, "quadrature"):
+        certified = model.quadrature(X)
         return certified.value, certified.error
     return model.log_marginal(X), np.full(len(X), np.nan)
 
