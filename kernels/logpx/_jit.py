@@ -251,7 +251,8 @@ def _alone(function):
         with contextlib.suppress(OSError, ImportError):
             import fcntl
 
-            file = stack.enter_context((cache_folder() / f"{function.__module__}.{function.__qualname__}.lock").open("ab"))
+            name = f"{function.__module__}.{function.__qualname__}.lock"
+            file = stack.enter_context((cache_folder() / name).open("ab"))
             until = time.monotonic() + _PATIENCE
             while time.monotonic() < until:
                 with contextlib.suppress(BlockingIOError):

@@ -203,7 +203,7 @@ def test_any_threads_and_sizes_of_lanes_and_tasks_give_the_same_ladder(threads, 
 
 
 def test_short_runs_use_every_thread(ran):
-    """The last round of tasks is full, and a task costs something: three threads are done sooner with eight than four."""
+    """A last round is to be full, and a task costs something: three threads are done sooner with eight than four."""
     for threads, count in ((1, 1 << 20), (2, 1 << 19), (3, 1 << 17)):
         logpx.estimate(PPCA, X[0], n_samples=1 << 20, threads=threads)
         assert {count for *_, count in ran} == {count}
