@@ -188,7 +188,7 @@ class Run:
         return not stopped
 
     def _base(self, stop: int) -> int:
-        """Samples a task while speeds are not known: a chunk at most, and such that the workers are done the soonest."""
+        """Samples a task while speeds are not known: a chunk at most, cut so that the workers are done the soonest."""
         if self.problem.group_sizes.size:
             return CHUNK
         n, streams = stop - self.at, len(self.lanes[0].streams)
