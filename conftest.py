@@ -36,6 +36,7 @@ def pytest_addoption(parser):
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     config.addinivalue_line("markers", "large: a long benchmark case, run with --large only")
+    config.addinivalue_line("markers", "second_route(models): confirms their exact log p(x) by another route")
     config.stash[_TIMED] = []
     config.stash[_LARGE_LEFT_OUT] = 0
     if not (config.option.benchmark_only or config.option.benchmark_enable):

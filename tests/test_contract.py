@@ -25,8 +25,9 @@ LAYERS = {
         ("_inside",),
         ("_jit",),
         ("vecmath", "tiles"),
+        ("dense", "activations"),
         ("reduce", "pareto", "totals", "dyadic", "groups", "largest"),
-        ("tree",),
+        ("tree", "quadrature"),
         ("nodes", "levels"),
         ("result",),
         ("packing",),
@@ -51,12 +52,12 @@ LAYERS = {
         ("errors", "schema", "counts", "dask_worker"),
         ("options", "machine", "ledger", "moments", "assembly", "cluster", "exits", "union"),
         ("store",),
-        ("data", "estimators", "roofline", "score"),
+        ("data", "estimators", "roofline", "score", "second_routes"),
         ("user_file",),
         ("peers",),
         ("experiments",),
         ("suite", "resume"),
-        ("runner", "summary", "races", "long_runs", "merging", "doctor"),
+        ("runner", "summary", "races", "long_runs", "catalogue", "merging", "doctor"),
         ("floors",),
         ("targets",),
         ("figures",),
@@ -69,9 +70,11 @@ LAYERS = {
 #: Packages that the library must not need, and that figures must not reach.
 FORBIDDEN = {
     "logpx": {"logpx_bench", "matplotlib", "sqlite3", "typer", "pytest"},
+    "logpx_bench.second_routes": {"logpx", "numba", "matplotlib"},
     "logpx_bench.summary": {"logpx", "numba", "matplotlib"},
     "logpx_bench.races": {"logpx", "numba", "matplotlib"},
     "logpx_bench.long_runs": {"logpx", "numba", "matplotlib"},
+    "logpx_bench.catalogue": {"logpx", "numba", "matplotlib"},
     "logpx_bench.floors": {"logpx", "numba", "matplotlib"},
     "logpx_bench.targets": {"logpx", "numba", "matplotlib"},
     "logpx_bench.figures": {"logpx", "numba", "sqlite3"},
@@ -85,7 +88,8 @@ COMPILERS = {"logpx._jit", "logpx._inside"}
 #: Only _jit sets compile options. Types are free; these files may import what an intrinsic is made of.
 NUMBA_TYPES = {"numba.types"}
 INTRINSIC = {"numba.core", "numba.extending", "llvmlite.ir"}
-NUMBA_ALLOWED = {"logpx.vecmath": INTRINSIC, "logpx.points.sobol": INTRINSIC, "logpx.shipping": {"numba.cloudpickle"}}
+NUMBA_ALLOWED = dict.fromkeys(("logpx.vecmath", "logpx.dense", "logpx.points.sobol"), INTRINSIC)
+NUMBA_ALLOWED["logpx.shipping"] = {"numba.cloudpickle"}
 COMPILE_NAMES = {"njit", "jit", "vectorize", "guvectorize", "generated_jit", "stencil", "cfunc", "jitclass", "prange"}
 COMPILE_OPTIONS = {"fastmath", "parallel", "boundscheck", "error_model", "forceinline"}
 

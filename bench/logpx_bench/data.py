@@ -55,6 +55,10 @@ class Digits(NamedTuple):
         whole[..., self.kept] = pixels
         return whole
 
+    def binary(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Kept pixels (..., p) as whole images (..., 64) of 0 and 1: ink where the intensity is 1/2 or more."""
+        return (self.image(pixels) >= 0.5).astype(np.float64)
+
 
 @functools.cache
 def digits() -> Digits:

@@ -50,6 +50,13 @@ def _importance(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
     return chosen.bind(model, x)
 
 
+def _encoder(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
+    if getattr(model, "encoder", None) is None:
+        raise InputError(f"the estimator 'encoder' needs a model with an encoder; {model.name} has none")
+    chosen: Proposal = model.encoder_proposal(x)
+    return chosen.bind(model, x)
+
+
 def _gaussian(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
     centre = model.posterior(x) if hasattr(model, "posterior") else None
     if not isinstance(centre, Gaussian):
@@ -85,6 +92,7 @@ ESTIMATORS = {
             {"scale": Option(float, 1e-6, 1e6, "standard deviation of every latent", default=1.0)},
             _gaussian,
         ),
+        EstimatorEntry("encoder", "importance sampling from the model's encoder q(z|x), as it is", {}, _encoder),
         EstimatorEntry("posterior", "importance sampling from the exact posterior: zero variance", {}, _posterior),
     )
 }

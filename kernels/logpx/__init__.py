@@ -5,6 +5,7 @@ In the order in which data flow:
     points       where base noise comes from
     proposals    base noise to latents, with their density
     models       the log joint, and the exact log p(x) where it is known
+    quadrature   log p(x) of one or two latents with a certified error
     estimate     log p(x) of a model at x, and how far to trust it
     plan         how many samples and hours a target standard error takes
     samples      replay of any sample of a run
@@ -17,7 +18,7 @@ Everywhere here SciPy is imported as `import scipy`: its parts are then loaded w
 half a second off an import of logpx.
 """
 
-from logpx import models, points, proposals
+from logpx import models, points, proposals, quadrature
 from logpx._jit import facts
 from logpx.checkpoint import Checkpoint
 from logpx.compare import Comparison, compare
@@ -77,6 +78,7 @@ __all__ = [
     "plan",
     "points",
     "proposals",
+    "quadrature",
     "samples",
 ]
 

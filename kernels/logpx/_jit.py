@@ -84,7 +84,8 @@ def signature(kind, dtype="float64"):
     return types.void(*arguments[kind])
 
 
-def _machine():
+def machine():
+    """The CPU that code is compiled for, and its features as LLVM writes them: "+avx2,+fma,…"."""
     cpu = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
     features = numba.config.CPU_FEATURES
     return cpu, llvmlite.binding.get_host_cpu_features().flatten() if features is None else features
@@ -104,7 +105,7 @@ def source_hash():
 @functools.cache
 def target():
     """Name of the CPU target that the bits hold for: CPU name, a hash of its features, numba, llvmlite."""
-    cpu, features = _machine()
+    cpu, features = machine()
     short = hashlib.sha256(features.encode()).hexdigest()[:8]
     return f"{cpu}-{short}-numba{numba.__version__}-llvmlite{llvmlite.__version__}"
 
@@ -354,7 +355,7 @@ def function_type(kind, dtype="float64"):
 
 def facts() -> dict[str, str]:
     """What determines the machine code, for provenance: a dict of strings."""
-    cpu, _ = _machine()
+    cpu, _ = machine()
     return {
         "cpu_target": target(),
         "cpu_name": cpu,

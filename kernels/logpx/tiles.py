@@ -40,6 +40,12 @@ def filled(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @_jit.leaf
+def is_double(array):
+    """Whether this array is float64; a constant when compiled, so that the other precision's branch is not there."""
+    return array.dtype.type(0.1) == np.float64(0.1)
+
+
+@_jit.leaf
 def whole_tiles(size):
     """`size` rounded up to a multiple of four."""
     return (size + TILE - 1) // TILE * TILE

@@ -125,7 +125,7 @@ _TINY = 2.0**-54  # below it expm1(x) and log1p(x) are x
 
 
 @leaf
-def _exp_tail(r):
+def exp_tail(r):
     """(exp(r) − 1 − r)/r² for |r| ≤ ln(2)/2."""
     p = 2.5117391263335143e-08
     p = p * r + 2.763043247324505e-07
@@ -158,7 +158,7 @@ def exp(x):
     k = t - _ROUND
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW
     first, second = _two_powers(t)
-    return (1.0 + r * (1.0 + r * _exp_tail(r))) * first * second
+    return (1.0 + r * (1.0 + r * exp_tail(r))) * first * second
 
 
 @leaf
@@ -167,7 +167,7 @@ def exp_narrow(x):
     t = x * _LOG2_E + _ROUND
     k = t - _ROUND
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW
-    return (1.0 + r * (1.0 + r * _exp_tail(r))) * float_of((bits_of(t) - _ROUND_BITS + _BIAS) << _U52)
+    return (1.0 + r * (1.0 + r * exp_tail(r))) * float_of((bits_of(t) - _ROUND_BITS + _BIAS) << _U52)
 
 
 @leaf
@@ -185,7 +185,7 @@ def expm1(x):
     lost = (high - r) - low
     first, second = _two_powers(t)
     one = 1.0 / (first * second)
-    fraction = r + (r * r * _exp_tail(r) + lost)
+    fraction = r + (r * r * exp_tail(r) + lost)
     value = (fraction + (1.0 - one)) * first * second
     return given if abs(given) < _TINY else value
 

@@ -245,6 +245,60 @@ def add_gallery(store):
             store.write_cell(cell, values=values)
 
 
+#: Models in the store made up below: latents, discrete ones, spread of the log weights, nats between the routes, ns.
+MODELS = {
+    "ppca": (2, 0, 0.5, 3e-15, 15.0),
+    "gaussian_mixture": (1, 1, 0.2, 1e-14, 12.0),
+    "ppca_mixture": (3, 1, 0.9, 2e-10, 45.0),
+    "eggbox": (2, 0, 1.2, 5e-13, 250.0),
+}
+
+
+def add_models(store, n_replicates=64, n_samples=2**8, narrow=1.0):
+    """Replicates of a few models, whose standard errors are `narrow` times what they should be."""
+    for name, (n_latents, n_discrete, s, difference, ns) in MODELS.items():
+        w = np.exp(log_weights(s, n_replicates, n_samples, seed=int(1000 * s)) - EXACT)
+        values = {
+            "exact": [EXACT, EXACT - 1],
+            "second": [EXACT, EXACT - 1 + difference],
+            "replicates": np.log(w.mean(axis=1)) + EXACT,
+            "std_errors": narrow * w.std(axis=1) / w.mean(axis=1) / np.sqrt(n_samples),
+            "ns": [ns, 1.1 * ns, 0.95 * ns],
+            "ess_fraction": [math.exp(-s * s)],
+            "n_discrete": [n_discrete],
+        }
+        cell = _cell(
+            "models",
+            "models",
+            model=name,
+            model_options={"exact_route": f"sum of {name}", "second_route": f"grid of {name}"},
+            n_latents=n_latents,
+            row=0,
+            estimator="importance",
+            n_samples=n_samples,
+            n_replicates=n_replicates,
+            exact=EXACT,
+            chi2=math.expm1(s * s) if name == "ppca" else None,
+        )
+        store.write_cell(cell, values=values)
+
+
+def add_bounds(store, n_images=20, n_samples=2**17):
+    """Images under two likelihoods: gaps of normal log weights, s²/2 at k = 1 and χ²/2k above, with errors of a run."""
+    for likelihood, s in (("bernoulli", 1.1), ("gaussian", 0.6)):
+        rng = np.random.default_rng(len(likelihood))
+        exact = -20 - 10 * rng.random(n_images)
+        values = {"exact": exact, "exact_error": np.full(n_images, 3e-8)}
+        for k in (1, 64, 4096):
+            gap = s * s / 2 if k == 1 else math.expm1(s * s) / (2 * k)
+            error = (s if k == 1 else math.sqrt(math.expm1(s * s) / k)) * math.sqrt(k / n_samples)
+            values |= {f"bound/{k}": exact - gap + error * rng.standard_normal(n_images)}
+            values |= {f"std_error/{k}": np.full(n_images, error)}
+        options = {"likelihood": likelihood, "n_latents": 2}
+        cell = _cell("vae", "bounds", model="vae", model_options=options, row=None, estimator="encoder")
+        store.write_cell(cell | {"n_samples": n_samples, "n_replicates": 1}, values=values)
+
+
 def add_race(store, case, dtype, threads, ratios, *, absent=None, rounds=9):
     """One race: `ratios` are peer → (best, library, as written), over ours of 10 ns; all rounds differ by a few
     per cent."""
@@ -366,6 +420,8 @@ def build(path, *, widths=None, n_replicates=32):
         add_large_k(store)
         add_ranking(store)
         add_gallery(store)
+        add_models(store)
+        add_bounds(store)
         add_peers(store)
         add_stages(store)
     return path

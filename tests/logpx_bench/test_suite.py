@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from logpx.models import REGISTRY
 from logpx_bench import runner
 from logpx_bench import suite as suites
+from logpx_bench.data import MODELS
 from logpx_bench.errors import SuiteError
 from logpx_bench.experiments import KINDS
 
@@ -62,11 +64,23 @@ def test_estimators_take_turns(write):
 def test_suites_that_come_along_are_good(name):
     suite = suites.load(suites.find(name))
     names = {"error_against_k", "dimension", "proposal_quality", "scaling", "large_k", "digits", "ranking", "stages"}
+    names |= {"models"}
     races = {"peers", "peers_one_core", "peers_kernels", "peers_reductions", "peers_memory", "itself"}
     others = {"peers": races, "large_k": {"large_k"}}
     assert {one.name for one in suite.experiments} == others.get(name, names | {"limits"})
     assert suite.title
     assert all(cell.n_replicates >= 32 for cell in runner.expand(suite) if cell.kind in ("ladder", "ranking"))
+
+
+def test_all_models_are_those_that_go_with_the_data(write):
+    text = GOOD.replace('model = {name = "ppca", n_latents = [2, 3]}', 'models = "all"')
+    (one,) = suites.load(write(text)).experiments
+    assert [model.name for model in one.models] == [name for name, entry in MODELS.items() if "digits" in entry.data]
+    (one,) = suites.load(write(text.replace('"digits"', '"sample"'))).experiments
+    assert [model.name for model in one.models] == [name for name, entry in MODELS.items() if "sample" in entry.data]
+    assert set(REGISTRY) <= {model.name for model in one.models}
+    with pytest.raises(SuiteError, match=r"models is 'every'; allowed is a list of tables"):
+        suites.load(write(text.replace('"all"', '"every"')))
 
 
 def test_quick_article_and_peers_come_along():

@@ -29,6 +29,12 @@ TITLES: Mapping[str, str] = {
     "beta_binomial": "beta-binomial",
     "hidden_markov": "hidden Markov",
     "rbm": "RBM",
+    "linear_regression_nig": "linear regression (NIG)",
+    "log_gamma": "log-gamma",
+    "gaussian_shells": "Gaussian shells",
+    "gaussian_box": "Gaussian box",
+    "ppca_mixture": "mixture of PPCA",
+    "vae": "VAE",
 }
 ORDER = ("uniform", "prior", "importance")
 

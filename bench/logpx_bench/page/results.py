@@ -185,6 +185,39 @@ def _times(row: s.Row, bare: bool = False) -> tuple[str, str, str]:
     return words.number(row["ns"]), words.number(row["ratio"]), interval
 
 
+def models(facts: Facts) -> list[Block]:
+    """One row a model with an exact marginal: its latents, both routes and how far they are apart, time, ESS."""
+    table = facts.tables["models"]
+    if not table:
+        return []
+    header = ("model", "latents", "exact route", "second route", "max |difference|, nats", "ns a sample", "ESS / $k$")
+    rows = tuple(
+        (
+            s.title(row["model"]),
+            latents(row),
+            row["exact_route"],
+            row["second_route"],
+            words.number(row["max_difference"], 2),
+            words.number(row["ns"], 2),
+            words.percent(row["ess_fraction"]),
+        )
+        for row in table
+    )
+    counts = words.listed([str(count) for count in sorted({row["n_rows"] for row in table})])
+    caption = (
+        f"Differences are the largest over {counts} rows of data each; time and ESS are of the model's own "
+        "default proposal, one thread, points, proposal, log joint and full ladder. Everything else that was measured: "
+        "[models.csv](data/models.csv)."
+    )
+    return [Grid(caption, header, rows, n_left=4)]
+
+
+def latents(row: s.Row) -> str:
+    """How many latents of which kind: "2 continuous", "1 discrete and 2 continuous"."""
+    kinds = {"discrete": row["n_discrete"], "continuous": row["n_latents"] - row["n_discrete"]}
+    return words.listed([f"{count} {kind}" for kind, count in kinds.items() if count])
+
+
 FACTS = (
     ("created_utc", "when (UTC)"),
     ("cpu_model", "processor"),

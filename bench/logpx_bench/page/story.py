@@ -32,6 +32,7 @@ def blocks(facts: Facts) -> list[Block]:
         comparing,
         cost,
         very_large,
+        others,
         beside,
     )
     story = [block for chapter in chapters for block in chapter(facts)]
@@ -223,6 +224,14 @@ def logarithm(facts: Facts) -> list[Block]:
             "there the gap has to be measured."
         ),
         figure(facts, "jensen_gap"),
+        Paragraph(
+            "The same holds where $x$ follows from $z$ by a neural network. With two latents the integral over $z$ is "
+            "one over a plane, and a quadrature can do it to a certified error: a variational autoencoder can then be "
+            "held, image by image, against its own exact likelihood. What its training maximises is the lowest of "
+            "the bounds below, with the encoder as $q$; what it is judged by is often the second. How much either "
+            "leaves out is different for every image."
+        ),
+        figure(facts, "vae"),
     ]
 
 
@@ -331,6 +340,23 @@ def very_large(facts: Facts) -> list[Block]:
             "and goes on with the same bits, the next day or with a larger $N$."
         ),
         figure(facts, "large_k"),
+    ]
+
+
+def others(facts: Facts) -> list[Block]:
+    """Every model with an exact marginal, and the two routes to it."""
+    return [
+        Heading(2, "Models with exact marginals"),
+        Paragraph(
+            "What was seen on a few models is not special to them. $\\log p(x)$ is exact wherever the latents can be "
+            "summed over or integrated out: mixtures, layers of binary units by enumeration, hidden Markov models by "
+            "the forward algorithm, linear and Gaussian ones by algebra, conjugate priors, a quadrature where each "
+            "latent stands alone or where there are two; and targets whose normalising constant is known. An exact "
+            "answer that is wrong would make every error here wrong, so each of them is worked out a second time, by "
+            "a route that shares no function with the first. The table says how far the two are apart."
+        ),
+        figure(facts, "models"),
+        *results.models(facts),
     ]
 
 

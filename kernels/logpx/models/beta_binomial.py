@@ -88,6 +88,7 @@ class BetaBinomial(StickBreaking):
 
     name: ClassVar[str] = "beta_binomial"
     summary: ClassVar[str] = "binomial counts with one unknown rate and its beta prior"
+    second_route: ClassVar[str] = "Pólya's urn, trial by trial, in rational numbers"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
 

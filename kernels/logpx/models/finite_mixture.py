@@ -28,6 +28,7 @@ class FiniteMixture(abc.ABC):
     weights: Floats
 
     exact_route: ClassVar[str] = "sum over the components"
+    second_route: ClassVar[str]
     n_latents: ClassVar[int] = 1
     theta: Floats = field(init=False, repr=False)
     dims: Integers = field(init=False, repr=False)

@@ -104,6 +104,7 @@ class GaussianMixture(FiniteMixture):
 
     name: ClassVar[str] = "gaussian_mixture"
     summary: ClassVar[str] = "mixture of Gaussians: one discrete latent, a finite set that can be summed over"
+    second_route: ClassVar[str] = "SciPy's Gaussian densities, state by state"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
 

@@ -192,6 +192,7 @@ class LinearGaussian(abc.ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     exact_route: ClassVar[str] = "Woodbury's identity and the determinant lemma"
+    second_route: ClassVar[str] = "SciPy's dense Gaussian density of x"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
     theta: Floats = field(init=False, repr=False)

@@ -59,6 +59,7 @@ class LinearRegression(LinearGaussian):
     name: ClassVar[str] = "linear_regression"
     summary: ClassVar[str] = "Bayesian linear regression: normal coefficients, known noise"
     exact_route: ClassVar[str] = "normal integral by Woodbury's identity"
+    second_route: ClassVar[str] = "SciPy's dense multivariate normal density"
 
     def __init__(
         self,

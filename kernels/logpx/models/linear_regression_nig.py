@@ -130,6 +130,7 @@ class LinearRegressionNIG:
     name: ClassVar[str] = "linear_regression_nig"
     summary: ClassVar[str] = "Bayesian linear regression, unknown noise: normal-inverse-gamma prior"
     exact_route: ClassVar[str] = "normal and gamma integrals, conjugate"
+    second_route: ClassVar[str] = "SciPy's dense multivariate t density"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
     prior: ClassVar[None] = None

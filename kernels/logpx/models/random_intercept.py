@@ -30,6 +30,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from logpx import _jit, vecmath
+from logpx.activations import normal_tail
 from logpx.checks import whole
 from logpx.errors import InputError, NotAvailableError
 from logpx.models.base import DEFAULT_WIDEN, check_x, positive, rows_or_one
@@ -42,37 +43,6 @@ HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 TOGETHER = 32
 #: Half the width of what is integrated, in units of the prior; most nodes; agreement of two rules, in nats.
 REACH, MOST_NODES, AGREE = 10.0, 2**14, 1e-11
-
-
-@_jit.leaf
-def _half_erfcx(y):
-    """Φ(−y) exp(y²/2) for y ≥ 0, to 4 ulp: a polynomial in (y − 4)/(y + 4) over 1 + 0.8 y, fitted with mpmath."""
-    q = (y - 4.0) / (y + 4.0)
-    p = -5.039714501287487e-10
-    p = p * q + -1.2460334303091274e-09
-    p = p * q + 3.975628818402458e-09
-    p = p * q + 1.3862387224396476e-08
-    p = p * q + -1.196056088733901e-08
-    p = p * q + -8.608283632921568e-08
-    p = p * q + -1.1558843230620422e-08
-    p = p * q + 4.21550432673233e-07
-    p = p * q + 3.665783610281511e-07
-    p = p * q + -1.9570177254627954e-06
-    p = p * q + -2.9125803620873337e-06
-    p = p * q + 1.0040271284782079e-05
-    p = p * q + 1.792666848807532e-05
-    p = p * q + -6.455271498145042e-05
-    p = p * q + -8.465525008130126e-05
-    p = p * q + 0.0005184807980658462
-    p = p * q + -0.00010073569916622851
-    p = p * q + -0.0039003904542811757
-    p = p * q + 0.012650458886677879
-    p = p * q + -0.019585309121406595
-    p = p * q + 0.008538809775314389
-    p = p * q + 0.036075558847397445
-    p = p * q + -0.11144232617091193
-    p = p * q + 0.3965246934682695
-    return p / (1.0 + 0.8 * y)
 
 
 @_jit.leaf
@@ -90,7 +60,7 @@ def _multiply_normal(shift, slope, latent, product, out):
     for i in range(out.size):
         t = shift + slope * latent[i]
         square = 0.5 * t * t
-        tail = _half_erfcx(abs(t))
+        tail = normal_tail(abs(t))
         product[i] *= tail if t < 0.0 else 1.0 - tail * vecmath.exp(-square)
         out[i] -= square if t < 0.0 else 0.0
 
@@ -181,6 +151,7 @@ class RandomIntercept:
     name: ClassVar[str] = "random_intercept"
     summary: ClassVar[str] = "logistic or probit regression with a normal intercept for each group"
     exact_route: ClassVar[str] = "trapezoidal rule for each group, doubled until two rules agree"
+    second_route: ClassVar[str] = "SciPy's adaptive Gauss-Kronrod quadrature, group by group"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
     theta: Floats = field(init=False, repr=False)

@@ -109,6 +109,7 @@ class RBM:
     name: ClassVar[str] = "rbm"
     summary: ClassVar[str] = "restricted Boltzmann machine: binary layers, partition function by enumeration"
     exact_route: ClassVar[str] = "hidden layer in closed form, partition function over the smaller layer's states"
+    second_route: ClassVar[str] = "sum of exp(−energy) over the states of both layers at once"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
     theta: Floats = field(init=False, repr=False)

@@ -151,6 +151,7 @@ class StateSpace:
     name: ClassVar[str] = "state_space"
     summary: ClassVar[str] = "linear-Gaussian state space model: the latents are the path of states"
     exact_route: ClassVar[str] = "innovations of the Kalman filter"
+    second_route: ClassVar[str] = "SciPy's normal density with the dense covariance of x"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
     theta: Floats = field(init=False, repr=False)

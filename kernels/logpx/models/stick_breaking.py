@@ -38,6 +38,7 @@ class StickBreaking(abc.ABC):
     """Counts given sticks with beta priors. A subclass sets the fields and says how x is checked and counted."""
 
     exact_route: ClassVar[str] = "conjugate posterior: ratio of beta functions"
+    second_route: ClassVar[str]
     theta: Floats = field(init=False, repr=False)
     dims: Integers = field(init=False, repr=False)
     n_latents: int = field(init=False, repr=False)

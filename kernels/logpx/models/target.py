@@ -54,6 +54,7 @@ class Target(abc.ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     exact_route: ClassVar[str]
+    second_route: ClassVar[str]
     log_joint: ClassVar[Any]
     log_joint_scalar: ClassVar[Callable[..., float]]
     n_observed: ClassVar[int] = 1

@@ -25,6 +25,7 @@ from numba import types
 from logpx import _jit
 from logpx.points.base import PointSet, hashed
 from logpx.points.words import normal_pair, normal_pair32, open_uniform, open_uniform32
+from logpx.tiles import is_double
 from logpx.vecmath import leaf
 
 __all__ = ["INDEPENDENT", "normal", "philox4x32_10", "uniform"]
@@ -194,16 +195,10 @@ def _single(state, start, eps, fill):
         done += taken
 
 
-@leaf
-def _is_double(array):
-    """Whether this array is float64; a constant when compiled, so that the other precision's branch is not there."""
-    return array.dtype.type(0.1) == np.float64(0.1)
-
-
 @_jit.kernel("points", dtypes=("float64", "float32"))
 def uniform(state, start, eps):
     """Uniforms in (0, 1) of samples start … start + B − 1, into eps (n_base, B)."""
-    if _is_double(eps):
+    if is_double(eps):
         _double(state, start, eps, _uniform_rows)
     else:
         _single(state, start, eps, _uniform_group)
@@ -212,7 +207,7 @@ def uniform(state, start, eps):
 @_jit.kernel("points", dtypes=("float64", "float32"))
 def normal(state, start, eps):
     """Standard normals of samples start … start + B − 1, into eps (n_base, B)."""
-    if _is_double(eps):
+    if is_double(eps):
         _double(state, start, eps, _normal_rows)
     else:
         _single(state, start, eps, _normal_group)

@@ -8,7 +8,6 @@ import logpx
 from logpx.errors import InputError
 from logpx.models import LinearRegression, LinearRegressionNIG
 
-SECOND_ROUTE = "SciPy's dense multivariate normal or t density"
 RNG = np.random.default_rng(2)
 COVARIANCE = np.array([[1.0, 0.3], [0.3, 0.5]])
 
@@ -28,6 +27,7 @@ def log_joint(model, x, z):
     return out
 
 
+@pytest.mark.second_route("linear_regression", "linear_regression_nig")
 @pytest.mark.parametrize("n", [1, 2, 6, 40])
 def test_log_marginal_is_scipys_dense_density(n):
     """One case and two coefficients included: fewer data than latents."""

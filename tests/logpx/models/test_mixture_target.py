@@ -10,9 +10,6 @@ from logpx.models import GaussianMixtureTarget
 from logpx.proposals import Uniform
 from logpx.proposals.divergences import chi2
 
-#: What confirms the exact log p(x) here.
-SECOND_ROUTE = "quadrature over z"
-
 
 def log_joint(model, x, z, dtype="float64"):
     out = np.full(z.shape[1], np.nan)
@@ -36,6 +33,7 @@ def test_log_joint_is_the_data_times_the_mixture(d, k, spread):
     np.testing.assert_allclose(scalar, scipys(model, X[0], z)[:40], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.second_route("mixture_target")
 def test_log_marginal_is_the_integral_of_the_kernel():
     """Trapezoidal rule over the box that leaves out 1e-12 in two dimensions."""
     model, X = GaussianMixtureTarget.example(n_latents=2)

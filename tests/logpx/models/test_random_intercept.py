@@ -1,20 +1,15 @@
 """Random intercepts against SciPy's adaptive quadrature of the textbook's integrand. Exact, except where said."""
 
-import math
-
-import mpmath
 import numpy as np
 import pytest
-from scipy import integrate, special, stats
+from scipy import special, stats
 
 import logpx
-from logpx import _jit
 from logpx.errors import InputError, NotAvailableError
 from logpx.models import RandomIntercept
-from logpx.models.random_intercept import _half_erfcx
+from logpx_bench.second_routes.integrals import LINKS
+from logpx_bench.second_routes.integrals import random_intercept as by_quadrature
 
-SECOND_ROUTE = "SciPy's adaptive Gauss-Kronrod quadrature, group by group"
-LINKS = {"logit": special.expit, "probit": stats.norm.cdf}
 GROUPS = [2, 0, 1, 0, 2, 2, 0, 1, 2, 2]
 
 
@@ -28,27 +23,14 @@ def log_joint(model, x, z):
     return out
 
 
-def by_quadrature(model, x):
-    F, total = LINKS[model.link], 0.0
-    for g in range(model.n_latents):
-        mine = model.groups == g
-
-        def integrand(z, mine=mine):
-            chance = F(model.offsets[mine] + model.scale * z)
-            return stats.norm.pdf(z) * np.prod(np.where(x[mine] == 1, chance, 1 - chance))
-
-        points = np.linspace(-9, 9, 19)
-        total += math.log(integrate.quad(integrand, -10, 10, points=points, limit=200, epsabs=1e-15, epsrel=1e-11)[0])
-    return total
-
-
+@pytest.mark.second_route("random_intercept")
 @pytest.mark.parametrize("link", LINKS)
 @pytest.mark.parametrize("scale", [0.1, 1.7])
 def test_log_marginal_is_the_integral(link, scale):
     """Random responses, and all alike, where the likelihood alone has no maximum."""
     model = make(link, scale)
     rows = np.vstack([model.sample(2, 3), np.ones(10)])
-    np.testing.assert_allclose(model.log_marginal(rows), [by_quadrature(model, x) for x in rows], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(model.log_marginal(rows), by_quadrature(model, rows), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("link", LINKS)
@@ -70,21 +52,6 @@ def test_log_joint_is_prior_plus_likelihood(link, spread):
     np.testing.assert_allclose(log_joint(model, x, z), expected, rtol=1e-13)
     scalar = [model.log_joint_scalar(model.theta, model.dims, x, sample) for sample in z.T[:40]]
     np.testing.assert_allclose(scalar, expected[:40], rtol=1e-12)
-
-
-def test_the_normal_tail_to_four_ulp():
-    @_jit.uncached
-    def tails(y, out):
-        for i in range(y.size):
-            out[i] = _half_erfcx(y[i])
-
-    y = np.concatenate([[0.0], np.linspace(1e-3, 40, 300), np.logspace(1.7, 6, 40)])
-    out = np.empty_like(y)
-    tails(y, out)
-    with mpmath.workdps(40):
-        exact = [mpmath.erfc(mpmath.mpf(v) / mpmath.sqrt(2)) * mpmath.exp(mpmath.mpf(v) ** 2 / 2) / 2 for v in y]
-        error = max(abs(mpmath.mpf(a) / b - 1) for a, b in zip(out, exact, strict=True))
-    assert error < 4 * 2.0**-52
 
 
 @pytest.mark.parametrize("link", LINKS)

@@ -1,21 +1,12 @@
 """The restricted Boltzmann machine against enumeration of both layers. Exact, except the moments of samples."""
 
-import itertools
-
 import numpy as np
 import pytest
 from scipy import special
 
 from logpx.errors import InputError
 from logpx.models import RBM
-
-#: What confirms the exact log p(x) here.
-SECOND_ROUTE = "sum of exp(−energy) over the states of both layers at once"
-
-
-def every_state(d):
-    """In the order Σ z_k 2^k."""
-    return np.array(list(itertools.product([0.0, 1.0], repeat=d)))[:, ::-1]
+from logpx_bench.second_routes.states import every_state, negative_energies
 
 
 def log_joint(model, x, Z):
@@ -24,17 +15,12 @@ def log_joint(model, x, Z):
     return out
 
 
-def negative_energies(model):
-    """b·v + c·h + v·W h of all states of both layers, (2^p, 2^d)."""
-    v, h = every_state(model.n_observed), every_state(model.n_latents)
-    return (v @ model.visible_bias)[:, None] + h @ model.hidden_bias + v @ model.weights @ h.T
-
-
+@pytest.mark.second_route("rbm")
 @pytest.mark.parametrize(("d", "p"), [(1, 1), (5, 8), (8, 5), (7, 7)])
 def test_everything_is_a_sum_over_both_layers(d, p):
     """With the hidden layer the smaller, the larger and as large."""
     model, _ = RBM.example(n_latents=d, n_observed=p)
-    logs = negative_energies(model)
+    logs = negative_energies(model, every_state(model.n_observed))
     log_z = special.logsumexp(logs)
     np.testing.assert_allclose(model.log_partition, log_z, rtol=1e-13)
     every = every_state(p)
@@ -88,7 +74,7 @@ def test_moments_of_samples(d, p):
     model, _ = RBM.example(n_latents=d, n_observed=p)
     n = 2**16
     X, Z = model.sample(n, 8, return_latents=True)
-    shares = np.exp(negative_energies(model) - model.log_partition)
+    shares = np.exp(negative_energies(model, every_state(model.n_observed)) - model.log_partition)
     v, h = every_state(p), every_state(d)
     both = X.T @ Z / n, v.T @ shares @ h
     for found, exact in ((X.mean(axis=0), shares.sum(axis=1) @ v), (Z.mean(axis=0), shares.sum(axis=0) @ h), both):

@@ -1,7 +1,5 @@
 """The sigmoid belief network against enumeration of latents and data. Exact, except the moments of samples."""
 
-import itertools
-
 import numpy as np
 import pytest
 from scipy import special, stats
@@ -9,14 +7,7 @@ from scipy import special, stats
 from logpx.errors import InputError, NotAvailableError
 from logpx.models import SigmoidBeliefNetwork
 from logpx.proposals.divergences import chi2
-
-#: What confirms the exact log p(x) here.
-SECOND_ROUTE = "SciPy's Bernoulli densities, state by state; p(x) summed over every x"
-
-
-def every_state(d):
-    """In the order Σ z_k 2^k."""
-    return np.array(list(itertools.product([0.0, 1.0], repeat=d)))[:, ::-1]
+from logpx_bench.second_routes.states import belief_joint, every_state
 
 
 def log_joint(model, x, Z):
@@ -25,17 +16,13 @@ def log_joint(model, x, Z):
     return out
 
 
-def scipys(model, x, Z):
-    prior = stats.bernoulli.logpmf(Z, special.expit(model.prior_logits)).sum(axis=1)
-    return prior + stats.bernoulli.logpmf(x, special.expit(model.bias + Z @ model.weights.T)).sum(axis=1)
-
-
+@pytest.mark.second_route("sigmoid_belief_network")
 @pytest.mark.parametrize(("d", "p"), [(1, 1), (6, 12), (9, 3)])
 def test_log_joint_and_log_marginal_are_products_and_their_sum(d, p):
     model, X = SigmoidBeliefNetwork.example(n_latents=d, n_observed=p)
     states = every_state(d)
     for x in X:
-        expected = scipys(model, x, states)
+        expected = belief_joint(model, x, states)
         np.testing.assert_allclose(log_joint(model, x, states), expected, rtol=1e-11)
         np.testing.assert_allclose(model.log_marginal(x), special.logsumexp(expected), rtol=1e-11)
         np.testing.assert_allclose(
@@ -43,6 +30,7 @@ def test_log_joint_and_log_marginal_are_products_and_their_sum(d, p):
         )
 
 
+@pytest.mark.second_route("sigmoid_belief_network")
 def test_p_of_x_adds_up_to_one():
     model, _ = SigmoidBeliefNetwork.example(n_latents=7, n_observed=8)
     np.testing.assert_allclose(np.exp(model.log_marginal(every_state(8))).sum(), 1.0, rtol=1e-13)
@@ -51,11 +39,11 @@ def test_p_of_x_adds_up_to_one():
 def test_many_effects():
     """A thousand of them, more than one logarithm takes; p(x) is no float64."""
     model, X = SigmoidBeliefNetwork.example(n_latents=3, n_observed=1000)
-    expected = scipys(model, X[0], every_state(3))
+    expected = belief_joint(model, X[0], every_state(3))
     np.testing.assert_allclose(log_joint(model, X[0], every_state(3)), expected, rtol=1e-11)
     wrong = model.log_marginal(1 - X[0])
     assert wrong < -746
-    np.testing.assert_allclose(wrong, special.logsumexp(scipys(model, 1 - X[0], every_state(3))), rtol=1e-11)
+    np.testing.assert_allclose(wrong, special.logsumexp(belief_joint(model, 1 - X[0], every_state(3))), rtol=1e-11)
 
 
 def test_what_is_not_binary_has_density_zero():

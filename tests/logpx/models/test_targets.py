@@ -11,8 +11,6 @@ import logpx
 from logpx.errors import InputError
 from logpx.models import Eggbox, Funnel, GaussianBox, GaussianShells, LogGamma, ManyWell
 
-SECOND_ROUTE = "the kernel summed over a two-dimensional grid; published values"
-
 #: Target, in how many dimensions it is estimated, and the share of samples that count there, at least.
 TARGETS = {
     Funnel: (20, 0.7),
@@ -56,6 +54,7 @@ GRIDS = {
 }
 
 
+@pytest.mark.second_route(*(target.name for target in TARGETS))
 @pytest.mark.parametrize("target", TARGETS)
 def test_evidence_is_the_sum_of_the_kernel_over_a_grid(target):
     """Gauss-Legendre rules of 8 nodes in 120 panels a side."""

@@ -1,0 +1,300 @@
+"""Variational autoencoders against a forward pass written out here, SciPy's densities and Gauss-Hermite quadrature. Exact."""
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from logpx import _jit
+from logpx.errors import InputError, NotAvailableError
+from logpx.models import VAE, FactorAnalysis, Network
+
+FUNCTIONS = {
+    "identity": lambda a: a,
+    "relu": lambda a: np.where(a > 0, a, 0),
+    "tanh": np.tanh,
+    "gelu": lambda a: a * (1 + special.erf(a / np.sqrt(2))) / 2,
+    "gelu_tanh": lambda a: a / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (a + 0.044715 * a**3))),
+    "softplus": lambda a: np.log1p(np.exp(-np.abs(a))) + np.maximum(a, 0),
+    "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
+    "silu": lambda a: a / (1 + np.exp(-a)),
+}
+#: Likelihood, scale, and numbers that the decoder gives for each observed one.
+LIKELIHOODS = {
+    "bernoulli": ("bernoulli", None, 1),
+    "fixed": ("gaussian", "array", 1),
+    "log_variance": ("gaussian", "log_variance", 2),
+    "softplus": ("gaussian", "softplus", 2),
+}
+
+
+def network(sizes, activations, seed=0, spread=1.0):
+    rng = np.random.default_rng(seed)
+    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+    weights = [rng.normal(0, spread / np.sqrt(n_in), (n_out, n_in)) for n_in, n_out in pairs]
+    return Network(weights, [rng.normal(0, 0.3, n_out) for _, n_out in pairs], activations)
+
+
+def make(kind="bernoulli", d=2, hidden=(7,), p=5, activations="tanh", seed=0, spread=1.5, encoder=False):
+    likelihood, scale, times = LIKELIHOODS[kind]
+    rng = np.random.default_rng(seed + 1)
+    scale = rng.uniform(0.3, 0.6, p) if scale == "array" else scale
+    decoder = network([d, *hidden, times * p], activations, seed, spread)
+    q = network([p, 6, 2 * d], "relu", seed + 2) if encoder else None
+    return VAE(decoder, likelihood, scale=scale, encoder=q)
+
+
+def forward(net, z):
+    h = np.asarray(z, dtype=float)
+    for w, b, name in zip(net.weights, net.biases, net.activations, strict=True):
+        h = FUNCTIONS[name](np.einsum("ij,...j->...i", w, h) + b)
+    return h
+
+
+def log_likelihood(model, x, z):
+    """log p(x given z) for z (m, d), by SciPy."""
+    f, p = forward(model.decoder, z), len(x)
+    if model.likelihood == "bernoulli":
+        return stats.bernoulli.logpmf(x, special.expit(f)).sum(axis=-1)
+    scale = model.scale
+    if scale == "log_variance":
+        scale = np.sqrt(np.exp(f[..., p:]))
+    elif scale == "softplus":
+        scale = np.log1p(np.exp(f[..., p:]))
+    return stats.norm.logpdf(x, f[..., :p], scale).sum(axis=-1)
+
+
+def by_hermite(model, x, n=120):
+    """log p(x) by Gauss-Hermite quadrature with respect to the prior, n nodes a latent."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(n)
+    d = model.n_latents
+    z = np.stack(np.meshgrid(*[nodes] * d, indexing="ij"), axis=-1).reshape(-1, d)
+    mass = np.stack(np.meshgrid(*[weights / weights.sum()] * d, indexing="ij")).reshape(d, -1).prod(axis=0)
+    return special.logsumexp(log_likelihood(model, x, z), b=mass)
+
+
+def log_joint(model, x, z, dtype="float64"):
+    out = np.full(z.shape[1], np.nan)
+    model.log_joint(model.theta.astype(dtype), model.dims, x.astype(dtype), np.ascontiguousarray(z, dtype), out)
+    return out
+
+
+# -- the exact route ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.second_route("vae")
+@pytest.mark.parametrize("kind", LIKELIHOODS)
+@pytest.mark.parametrize("d", [1, 2])
+def test_log_marginal_is_the_integral(kind, d):
+    model = make(kind, d)
+    for x in model.sample(2, 4):
+        np.testing.assert_allclose(model.log_marginal(x), by_hermite(model, x), rtol=0, atol=2e-7)
+
+
+def test_a_linear_decoder_is_factor_analysis():
+    rng = np.random.default_rng(3)
+    weights, mean, noise = rng.normal(size=(6, 2)), rng.normal(size=6), rng.uniform(0.2, 1.0, 6)
+    model = VAE(Network([weights], [mean], ["identity"]), "gaussian", scale=np.sqrt(noise))
+    exact = FactorAnalysis(weights, mean, noise)
+    X = exact.sample(4, 5)
+    np.testing.assert_allclose(model.log_marginal(X), exact.log_marginal(X), rtol=0, atol=1e-9)
+    assert np.all(model.quadrature(X).error < 1e-6)
+
+
+def test_bernoulli_marginals_sum_to_one():
+    model = make(p=4, spread=3.0)
+    every = (np.arange(16)[:, None] >> np.arange(4) & 1).astype(float)
+    assert np.exp(model.log_marginal(every)).sum() == pytest.approx(1, abs=1e-8)
+
+
+def test_many_latents_have_no_exact_route():
+    model = make(d=10)
+    with pytest.raises(InputError, match="has 10 latents, and quadrature certifies log p"):
+        model.log_marginal(np.zeros(5))
+
+
+# -- the kernel ---------------------------------------------------------------------------------------------------
+
+SHAPES = {
+    "no hidden layer": ((), ["identity"]),
+    "every activation": ((9, 8, 17, 1, 5, 16, 7), [*FUNCTIONS][1:] + ["identity"]),
+    "an activation at the end": ((30,), ["silu", "sigmoid"]),
+}
+
+
+@pytest.mark.parametrize("kind", LIKELIHOODS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_kernel_and_scalar_form_are_scipys_density(kind, shape):
+    """70 observed numbers: more than are added together; 3 latents; a number of samples that is no multiple of a strip."""
+    hidden, activations = SHAPES[shape]
+    model = make(kind, 3, hidden, 70, activations, spread=2.0)
+    x, z = model.sample(1, 1)[0], 1.5 * np.random.default_rng(2).standard_normal((3, 75))
+    expected = log_likelihood(model, x, z.T) + stats.norm.logpdf(z).sum(axis=0)
+    np.testing.assert_allclose(log_joint(model, x, z), expected, rtol=2e-13)
+    scalar = [model.log_joint_scalar(model.theta, model.dims, x, one) for one in z.T[:5]]
+    np.testing.assert_allclose(scalar, expected[:5], rtol=2e-13)
+    np.testing.assert_allclose(log_joint(model, x, z, "float32"), expected, rtol=5e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_samples_bits_do_not_depend_on_its_neighbours(dtype):
+    model, z = make(hidden=(19,), p=11), np.random.default_rng(0).standard_normal((2, 333))
+    x = model.sample(1, 1)[0]
+    together = log_joint(model, x, z, dtype)
+    for start, stop in ((0, 1), (1, 40), (33, 333)):
+        np.testing.assert_array_equal(log_joint(model, x, z[:, start:stop], dtype), together[start:stop])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_logits_of_any_size_neither_overflow_nor_vanish(dtype):
+    """130 pixels whose logits are 0 (a factor of 2 each), thousands, or in between."""
+    p = 130
+    decoder = Network([np.full((p, 1), 1.0)], [np.zeros(p)], ["identity"])
+    model, x = VAE(decoder), (np.arange(p) % 2).astype(float)
+    z = np.array([[0.0, 1e-3, 30.0, -90.0, 750.0, -5000.0]])
+    expected = -np.logaddexp(0, np.outer(1 - 2 * x, z[0])).sum(axis=0) + stats.norm.logpdf(z[0])
+    np.testing.assert_allclose(log_joint(model, x, z, dtype), expected, rtol=1e-13 if dtype == "float64" else 1e-6)
+
+
+@pytest.mark.parametrize("kind", LIKELIHOODS)
+def test_nan_stays_nan(kind):
+    model = make(kind)
+    z = np.zeros((2, 40))
+    z[1, 7] = np.nan
+    for dtype in ("float64", "float32"):
+        found = log_joint(model, model.sample(1, 1)[0], z, dtype)
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(z[1]))
+
+
+def test_what_is_not_binary_has_density_zero_and_is_refused():
+    model, x = make(), np.array([0, 1, 0.5, 0, 1])
+    assert np.all(log_joint(model, x, np.zeros((2, 3))) == -np.inf)
+    assert model.log_joint_scalar(model.theta, model.dims, x, np.zeros(2)) == -np.inf
+    with pytest.raises(InputError, match=r"x holds 0\.5 at column 2"):
+        model.log_marginal(x)
+
+
+@pytest.mark.parametrize("kind", LIKELIHOODS)
+def test_log_likelihood_of_many_rows_and_points(kind):
+    model = make(kind)
+    X, Z = model.sample(4, 1), np.random.default_rng(2).standard_normal((6, 2))
+    expected = [log_likelihood(model, x, Z) for x in X]
+    np.testing.assert_allclose(model.log_likelihood(X, Z), expected, rtol=1e-12)
+    means = forward(model.decoder, Z)[:, : model.n_observed]
+    np.testing.assert_allclose(model.decode(Z), special.expit(means) if kind == "bernoulli" else means, rtol=1e-13)
+
+
+# -- proposals and samples ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", ["log_variance", "log_scale", "softplus"])
+def test_the_encoder_is_a_gaussian(scale):
+    encoder = network([5, 6, 4], "silu", 9)
+    model = VAE(make().decoder, encoder=encoder, encoder_scale=scale)
+    X = model.sample(3, 1)
+    outputs = forward(encoder, X)
+    by_name = {"log_variance": np.exp(outputs / 2), "log_scale": np.exp(outputs), "softplus": np.log1p(np.exp(outputs))}
+    scales = by_name[scale][:, 2:]
+    q, wide = model.encoder_proposal(X), model.default_proposal(X, 2.0)
+    np.testing.assert_allclose(q.mean, outputs[:, :2], rtol=1e-13)
+    np.testing.assert_allclose(q.scale, scales, rtol=1e-13)
+    z = np.random.default_rng(0).standard_normal((3, 2))
+    both = stats.norm.logpdf(z, outputs[:, :2], 2 * scales), stats.norm.logpdf(z)
+    expected = np.logaddexp(both[0] + np.log(0.975), both[1] + np.log(0.025)).sum(axis=1)
+    np.testing.assert_allclose(wide.log_density(z), expected, rtol=1e-12)
+
+
+def test_without_an_encoder_there_is_none():
+    with pytest.raises(NotAvailableError, match="has no encoder; default_proposal works without one"):
+        make().encoder_proposal(np.zeros(5))
+
+
+def test_a_laplace_approximation_is_exact_where_the_posterior_is_normal():
+    """A linear decoder: mode and marginal scales of the posterior in closed form."""
+    rng = np.random.default_rng(3)
+    weights, mean = rng.normal(size=(6, 2)), rng.normal(size=6)
+    model = VAE(Network([weights], [mean], ["identity"]), "gaussian", scale=0.7)
+    exact = FactorAnalysis(weights, mean, np.full(6, 0.49))
+    X = exact.sample(3, 5)
+    q, posterior = model.default_proposal(X, 1.0), exact.posterior(X)
+    np.testing.assert_allclose(q.means[..., 0], posterior.mean, atol=1e-4)
+    np.testing.assert_allclose(q.scales[..., 0], np.broadcast_to(np.sqrt(np.diag(posterior.cholesky @ posterior.cholesky.T)), (3, 2)), rtol=1e-4)  # fmt: skip # noqa: E501
+
+
+@pytest.mark.parametrize("kind", LIKELIHOODS)
+def test_samples_have_the_moments_of_the_marginal(kind):
+    """Means of 2^16 rows, |z| ≤ 6 for 5 numbers: false alarm 1e-8. Detects 6 standard errors, 0.02 of a deviation."""
+    model, n = make(kind), 2**16
+    X, Z = model.sample(n, 8, return_latents=True)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    z = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2)
+    mass = np.outer(weights, weights).ravel() / weights.sum() ** 2
+    expected = mass @ model.decode(z)
+    assert np.all(np.abs(X.mean(axis=0) - expected) < 6 * X.std(axis=0) / np.sqrt(n))
+    residual = (X - model.decode(Z)).std(axis=0)
+    if kind == "fixed":
+        assert np.all(np.abs(residual / model.scale - 1) < 6 / np.sqrt(2 * n))
+
+
+# -- what is refused ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([[[1.0]]], [], "tanh"), "1 weights, 0 biases and 1 activations do not fit"),
+        (([[[1.0]]], [[0.0]], ["tahn"]), r"activations\[0\] is 'tahn'; it is one of identity, relu"),
+        (([[[1.0], [2.0]], [[1.0, 1.0]]], [[0.0, 0.0], [0.0, 0.0]], "tanh"), r"= \(2, 2\)$"),
+        (([np.ones((3, 2)), np.ones((3, 4))], [np.zeros(3), np.zeros(4)], "relu"), r"\(4, 3\); it looks transposed"),
+    ],
+)
+def test_bad_networks_say_what_is_wrong(arguments, message):
+    with pytest.raises(InputError, match=message):
+        Network(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"likelihood": "poisson"}, 'likelihood is \'poisson\'; it is "bernoulli" or "gaussian"'),
+        ({"scale": 1.0}, "a Bernoulli likelihood has no scale"),
+        ({"likelihood": "gaussian"}, "a Gaussian likelihood needs a scale"),
+        ({"likelihood": "gaussian", "scale": "log_scale"}, "scale is 'log_scale'"),
+        ({"likelihood": "gaussian", "scale": "softplus"}, "gives 5 numbers; with scale='softplus'"),
+        ({"likelihood": "gaussian", "scale": [1.0, 1.0]}, r"scale has shape \(2,\); the decoder gives 5 means"),
+        ({"likelihood": "gaussian", "scale": [1, 1, 0, 1, 1]}, r"scale\[2\] is 0\.0"),
+        ({"encoder": network([5, 3], ["identity"])}, r"gives 3; .* it must take 5 and give 4"),
+        ({"encoder_scale": "variance"}, "encoder_scale is 'variance'"),
+    ],
+)
+def test_bad_parameters_say_what_is_wrong(options, message):
+    with pytest.raises(InputError, match=message):
+        VAE(network([2, 4, 5], "tanh"), **options)
+
+
+def test_latents_of_another_shape_are_refused():
+    with pytest.raises(InputError, match=r"Z has shape \(3,\); it must be \(n, 2\)"):
+        make().decode(np.zeros(3))
+
+
+@pytest.mark.skipif(_jit.DISABLED, reason="there is nothing to compile under NUMBA_DISABLE_JIT")
+def test_a_tile_reads_the_same_in_plain_python():
+    """The tile as instructions against the tile in NumPy, for depths and heights around its own."""
+    from logpx import dense
+
+    @_jit.uncached
+    def multiply(theta, n_in, n_out, columns, rows):
+        dense.multiply(theta, 0, n_in, n_out, columns, rows)
+
+    rng = np.random.default_rng(0)
+    for dtype, n in (("float64", 32), ("float32", 64)):
+        for n_in, n_out in ((1, 1), (2, 8), (7, 9), (128, 61)):
+            weights, bias = rng.normal(size=(n_out, n_in)), rng.normal(size=n_out)
+            columns, rows = rng.normal(size=(n_in, n)).astype(dtype), np.full((n_out + -n_out % 8, n), np.nan, dtype)
+            plain, theta = rows.copy(), dense.packed_layer(weights, bias).astype(dtype)
+            multiply(theta, n_in, n_out, columns.ravel(), rows.ravel())
+            for i in range(0, n, dense.TILE_BYTES // rows.itemsize):
+                for r in range(0, n_out, 8):
+                    dense._tile_plain(theta, r * (n_in + 1), n_in, columns.ravel(), plain.reshape(-1), r, i)
+            np.testing.assert_allclose(rows, plain, atol=50 * np.finfo(dtype).eps)
+            np.testing.assert_allclose(rows[:n_out], bias[:, None] + weights @ columns, atol=50 * np.finfo(dtype).eps)
+            assert np.all(rows[n_out:] == 0)
