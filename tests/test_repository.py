@@ -93,7 +93,10 @@ FIGURE_NAMES = [
     "peers",
 ]
 HELPERS = {
-    "logpx.models": {"base", "user", "linear_gaussian", "finite_mixture", "stick_breaking", "binary_states", "target"},
+    "logpx.models": {
+        *("base", "parameters", "user", "linear_gaussian", "finite_mixture", "stick_breaking", "binary_states"),
+        "target",
+    },
     "logpx.proposals": {"base", "divergences"},
     "logpx.points": {"base", "words"},
 }

@@ -150,7 +150,9 @@ _ARRAY_OPTIONS = {"nogil": True, "boundscheck": False, **_SCALAR_OPTIONS}
 
 def _plain_python(function):
     """Machine code does not warn of inf − inf; NumPy's scalars would."""
-    return np.errstate(all="ignore")(function)
+    quiet = np.errstate(all="ignore")(function)
+    quiet.py_func = function  # as compiled functions have it
+    return quiet
 
 
 class _Inside:
