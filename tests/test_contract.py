@@ -52,6 +52,7 @@ LAYERS = {
         ("store", "model_file"),
         ("data", "estimators", "roofline", "score"),
         ("user_file",),
+        ("conformance",),
         ("peers",),
         ("experiments",),
         ("suite", "resume"),

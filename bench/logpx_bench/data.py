@@ -7,7 +7,7 @@ dropped: `kept` says which remain, and every log p(x) is a density over those pi
 
 "sample" is small and simulated: data drawn from the model itself, whose weights are random but for the seed.
 
-"file" is what a Python file of the user's defines, model and rows (`model_file`); `logpx run --model` makes cells of it.
+"file" is what a Python file of the user's defines, model and rows (`model_file`); for `logpx run --model`.
 
 Factor analysis gives each pixel a noise variance of its own; that of a pixel which is almost always blank goes to
 zero, and its log density to infinity. The floor is (1/16)²/12, the variance of rounding to a step of 1/16: no model

@@ -16,7 +16,7 @@ from logpx_bench.suite import Experiment, Spec, Suite
 
 
 def invite(suite: Suite, text: str) -> tuple[Suite, list[str]]:
-    """The suite with a model from a file, mine.py or mine.py:variable; and where it does not take part, with the reason.
+    """The suite with the model of a file, mine.py or mine.py:variable; and where it does not take part, and why.
 
     Raises
     ------

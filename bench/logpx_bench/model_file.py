@@ -14,6 +14,7 @@ with the line at fault. The fingerprint is a hash of the file's text, of the ker
 theta, dims and x, so that an edit of any of them is another model.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -87,8 +88,8 @@ def _loaded(path: str, variable: str, digest: str) -> Given:
         raise InputError(
             f"{path}: it must define {' and '.join(missing)}; {variable} = logpx.Model(…), x = one row or more"
         )
-    others = (getattr(module, name, None) for name in ("proposal", "scalar", "x_states"))
-    given = Given(getattr(module, variable), module.x, *others)
+    others: dict[str, Any] = {name: getattr(module, name, None) for name in ("proposal", "scalar", "x_states")}
+    given = Given(getattr(module, variable), module.x, **others)
     try:
         check_model(given.model)
         check_x(given.x, getattr(given.model, "n_observed", None))
@@ -110,10 +111,8 @@ def _check_others(given: Given) -> None:
 def _fingerprint(given: Given, digest: str) -> str:
     """Sixteen hex digits; a kernel that reads what cannot be told counts by the text of the file alone."""
     whole = hashlib.sha256(digest.encode())
-    try:
+    with contextlib.suppress(InputError):
         whole.update(fingerprint(given.model.log_joint.python).encode())
-    except InputError:
-        pass
     for array in (given.model.theta, getattr(given.model, "dims", ()), given.x):
         whole.update(np.ascontiguousarray(array).tobytes())
     return whole.hexdigest()[:16]

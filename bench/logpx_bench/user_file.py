@@ -16,8 +16,8 @@ def resolve(model: str, data_name: str | None = None, options: Iterable[str] = (
     Parameters
     ----------
     model : str
-        A path that ends with .py, with or without a :variable, or a name: of `logpx.models.REGISTRY` for that model's example, or with data or
-        options a model that suites may name.
+        A path that ends with .py (or .py:variable), or a name: of `logpx.models.REGISTRY` for that model's example, or
+        with data or options a model that suites may name.
 
     Raises
     ------

@@ -40,7 +40,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import llvmlite
 import llvmlite.binding
@@ -197,7 +199,7 @@ def inner(function):
     return _plain_python(function) if DISABLED else _Inside(function, **_ARRAY_OPTIONS)
 
 
-def uncached(function):
+def uncached(function: Callable[..., Any]) -> Any:
     """A function over arrays that is compiled anew in every process, so that its machine code can be read."""
     return _plain_python(function) if DISABLED else numba.njit(**_ARRAY_OPTIONS)(function)
 
@@ -335,7 +337,7 @@ class _OnFirstCall:
 _COMPILE_ERRORS = (numba.core.errors.NumbaError, numba.core.errors.UnsupportedBytecodeError, TypeError)
 
 
-def compile_kernel(dispatcher, dtype="float64"):
+def compile_kernel(dispatcher: Any, dtype: str = "float64") -> float:
     """Compile a kernel at the driver's signature, or load it from the cache; seconds spent."""
     start = time.perf_counter()
     if dtype not in dispatcher.ready:

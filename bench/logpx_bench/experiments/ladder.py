@@ -114,8 +114,8 @@ def run(cell: Cell, resources: Resources) -> Record:
 
 
 def reference(cell: Cell, threads: int | None) -> tuple[float, float, int]:
-    """What stands in for an exact log p(x) that is not known: log p̂(x) of a long run from the model's own proposal, else
-    its prior, its standard error, and its samples: so many times the cell's n_samples that its error is small."""
+    """What stands in for an exact log p(x) that is not known: log p̂(x) of a long run from the model's own proposal, or
+    from its prior; its standard error; and its samples, REFERENCE times the cell's."""
     n_samples = min(REFERENCE * cell.n_samples, MOST)
     return _reference(cell.model, tuple(sorted(cell.model_options.items())), cell.data, cell.row, n_samples, threads)
 

@@ -184,9 +184,9 @@ def reference_note(rows: Iterable[Row]) -> str:
         return ""
     row = max(found, key=lambda one: float(one["reference_error"]))
     return (
-        f" No exact $\\log p(x)$ is known here: errors are against a reference run of {power(row['reference_samples'])} "
-        f"samples from the model's own proposal, with a standard error of {nats(row['reference_error'], 2)}; smaller "
-        "errors than that are not resolved."
+        " No exact $\\log p(x)$ is known here: errors are against a reference run of "
+        f"{power(row['reference_samples'])} samples from the model's own proposal, with a standard error of "
+        f"{nats(row['reference_error'], 2)}; smaller errors than that are not resolved."
     )
 
 
