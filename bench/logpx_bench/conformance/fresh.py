@@ -1,4 +1,4 @@
-"""A model in a process of its own, where Numba is set otherwise: JSON in, JSON out, on the last line.
+"""A model in a process of its own, where Numba is set otherwise: JSON in, a line of JSON out.
 
     checked    NUMBA_BOUNDSCHECK=1: every index is looked at; the first that is out of range is an error
     plain      NUMBA_DISABLE_JIT=1: the kernel and all it calls as Python
@@ -24,16 +24,22 @@ from logpx import _jit
 from logpx_bench import assembly, user_file
 from logpx_bench.errors import LogpxError
 
-ENVIRONMENTS = {"checked": {"NUMBA_BOUNDSCHECK": "1"}, "plain": {"NUMBA_DISABLE_JIT": "1"}, "counted": {}}
+ENVIRONMENTS = {
+    "checked": {"NUMBA_BOUNDSCHECK": "1", "NUMBA_FULL_TRACEBACKS": "1"},  # the second: it says which index
+    "plain": {"NUMBA_DISABLE_JIT": "1"},
+    "counted": {},
+}
 #: Settings of ours and of Numba's that would make one of these something else.
 _UNSET = ("NUMBA_BOUNDSCHECK", "NUMBA_DISABLE_JIT")
+#: What the line of an answer begins with, among whatever else is printed.
+_ANSWER = "answer "
 #: Rounds of timing, each long enough for the clock.
 _ROUNDS, _ROUND_SECONDS = 15, 4e-3
 
 
 def ask(mode: str, model: str, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     """Run a mode on rows and latents; its answer, with `error` where something was raised, and `said`, what was printed
-    before.
+    besides.
 
     Raises
     ------
@@ -46,12 +52,13 @@ def ask(mode: str, model: str, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     done = subprocess.run(
         command, input=json.dumps(question), env=environment, capture_output=True, text=True, check=False
     )
-    lines = done.stdout.strip().splitlines()
-    if done.returncode != 0 or not lines:
+    lines = done.stdout.splitlines()
+    found = [line for line in lines if line.startswith(_ANSWER)]
+    if done.returncode != 0 or not found:
         last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
         raise LogpxError(f"a process of its own that ran it ended with status {done.returncode}: {last}")
-    answer: dict[str, Any] = json.loads(lines[-1])
-    return answer | {"said": lines[:-1]}
+    answer: dict[str, Any] = json.loads(found[-1].removeprefix(_ANSWER))
+    return answer | {"said": [line for line in lines if line not in found]}
 
 
 def answer(mode: str, question: dict[str, Any]) -> dict[str, Any]:
@@ -105,8 +112,7 @@ def _fastest(kernel: Any, arguments: tuple[Any, ...]) -> float:
 def main() -> None:
     """Read a question, print the answer."""
     found = answer(sys.argv[1], json.load(sys.stdin))
-    sys.stdout.flush()
-    print("\n" + json.dumps(found))
+    print("\n" + _ANSWER + json.dumps(found))
 
 
 if __name__ == "__main__":

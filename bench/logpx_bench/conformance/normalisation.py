@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -24,9 +25,9 @@ from logpx_bench.errors import LogpxError
 
 #: Most states summed over, samples for each where p(x) is estimated, and the largest error of a sum worth having.
 MOST_STATES, N_SAMPLES, USEFUL = 4096, 2**12, 0.02
-#: Rounding of a sum of exact values; share of the largest p(x) that is negligible; points a side, at first and at most.
-EXACT, NEGLIGIBLE = 1e-7, 1e-9
-FIRST, MOST_POINTS = {1: 65, 2: 33}, {1: 4097, 2: 129}
+#: Rounding of a sum of exact values; share of the largest p(x) that is negligible; points a side at first; most points
+#: of a rule in all, and most seconds.
+EXACT, NEGLIGIBLE, FIRST, MOST_POINTS, SECONDS = 1e-7, 1e-9, {1: 65, 2: 33}, 2**19, 20.0
 _TODO = (
     "Look for a normalising constant that depends on x: log x! of counts, the Jacobian of a change of variables, the "
     "noise's log determinant; a constant factor is one of theta's. If x takes other values, say which in x_states"
@@ -125,15 +126,16 @@ def _integral(subject: Subject) -> Total | Finding:
         half = np.where(open_sides, 2 * half, half)
     else:
         return Finding(SKIP, "p(x) does not fall off: the model is no distribution of x, or one of very heavy tails")
-    before = None
-    while n <= MOST_POINTS[p]:
+    before, seconds = None, 0.0
+    while n**p <= MOST_POINTS and 2**p * seconds <= SECONDS:
+        start = time.perf_counter()
         values, errors = _on_grid(subject, centre, half, n)
         cell = float(np.prod(2 * half / (n - 1)))
         total = Total(cell * math.fsum(values.ravel()), cell * float(np.sqrt(np.sum(errors**2))))
         if before is not None and abs(total.value - before.value) <= EXACT + 5 * math.hypot(total.error, before.error):
             return total._replace(rule=abs(total.value - before.value) if not total.error else 0.0)
-        before, n = total, 2 * n - 1
-    return Finding(SKIP, "the quadrature of p(x) did not settle: p(x) has jumps or very narrow peaks")
+        before, n, seconds = total, 2 * n - 1, time.perf_counter() - start
+    return Finding(SKIP, "the quadrature of p(x) did not settle: p(x) has jumps or narrow peaks, or takes too long")
 
 
 def _on_grid(subject: Subject, centre: Floats, half: Floats, n: int) -> tuple[Floats, Floats]:
