@@ -26,7 +26,7 @@ class _NoPython:
         pass
 
 
-class Linked(codegen.JITCodeLibrary):
+class Linked(codegen.JITCodeLibrary):  # type: ignore[misc]  # Numba has no types
     """A function's code, for its callers' libraries to take in; there is no machine code of its own."""
 
     codegen = _NoPython
@@ -40,7 +40,7 @@ class Linked(codegen.JITCodeLibrary):
         return 0
 
 
-class _Compiler(compiler.Compiler):
+class _Compiler(compiler.Compiler):  # type: ignore[misc]  # Numba has no types
     """Numba's, which writes into `Linked`."""
 
     def __init__(self, typingctx, targetctx, library, *rest):

@@ -40,7 +40,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import llvmlite
 import llvmlite.binding
@@ -152,7 +154,9 @@ _ARRAY_OPTIONS = {"nogil": True, "boundscheck": False, **_SCALAR_OPTIONS}
 
 def _plain_python(function):
     """Machine code does not warn of inf − inf; NumPy's scalars would."""
-    return np.errstate(all="ignore")(function)
+    quiet = np.errstate(all="ignore")(function)
+    quiet.py_func = function  # as compiled functions have it
+    return quiet
 
 
 def leaf(function):
@@ -165,7 +169,7 @@ def inner(function):
     return _plain_python(function) if DISABLED else Inside(function, **_ARRAY_OPTIONS)
 
 
-def uncached(function):
+def uncached(function: Callable[..., Any]) -> Any:
     """A function over arrays that is compiled anew in every process, so that its machine code can be read."""
     return _plain_python(function) if DISABLED else numba.njit(**_ARRAY_OPTIONS)(function)
 
@@ -304,7 +308,7 @@ class _OnFirstCall:
 _COMPILE_ERRORS = (numba.core.errors.NumbaError, numba.core.errors.UnsupportedBytecodeError, TypeError)
 
 
-def compile_kernel(dispatcher, dtype="float64"):
+def compile_kernel(dispatcher: Any, dtype: str = "float64") -> float:
     """Compile a kernel at the driver's signature, or load it from the cache; seconds spent."""
     start = time.perf_counter()
     if dtype not in dispatcher.ready:
