@@ -22,6 +22,7 @@ LAYERS = {
     "logpx": [
         ("errors",),
         ("checks", "faults", "fingerprint"),
+        ("_inside",),
         ("_jit",),
         ("vecmath", "tiles"),
         ("dense", "activations"),
@@ -50,12 +51,14 @@ LAYERS = {
         ("",),
         ("errors", "schema", "counts", "dask_worker"),
         ("options", "machine", "ledger", "moments", "assembly", "cluster", "exits", "union"),
-        ("store",),
+        ("store", "model_file"),
         ("data", "estimators", "roofline", "score", "second_routes"),
         ("user_file",),
+        ("conformance",),
         ("peers",),
         ("experiments",),
         ("suite", "resume"),
+        ("guests",),
         ("runner", "summary", "races", "long_runs", "catalogue", "merging", "doctor"),
         ("floors",),
         ("targets",),
@@ -82,6 +85,8 @@ FORBIDDEN = {
 #: Files of the library that may need one all the same: a checkpoint is an SQLite file.
 EXCEPTED = {("logpx.checkpoint", "sqlite3"), ("logpx.storefile", "sqlite3")}
 
+#: Only these talk to Numba's compiler.
+COMPILERS = {"logpx._jit", "logpx._inside"}
 #: Only _jit sets compile options. Types are free; these files may import what an intrinsic is made of.
 NUMBA_TYPES = {"numba.types"}
 INTRINSIC = {"numba.core", "numba.extending", "llvmlite.ir"}
@@ -200,7 +205,7 @@ def compile_violations(every):
     """Numba's decorators and options outside _jit, in names, attributes, keywords and imports."""
     found = []
     for module in every:
-        if module.package != "logpx" or module.name == "logpx._jit":
+        if module.package != "logpx" or module.name in COMPILERS:
             continue
         allowed = NUMBA_TYPES | NUMBA_ALLOWED.get(module.name, set())
         for target, line in module.imports:

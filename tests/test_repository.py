@@ -96,8 +96,8 @@ FIGURE_NAMES = [
 ]
 HELPERS = {
     "logpx.models": {
-        *("base", "user", "linear_gaussian", "finite_mixture", "stick_breaking", "binary_states", "target"),
-        *("mlp", "vae_kernel", "vae_file"),
+        *("base", "parameters", "user", "linear_gaussian", "finite_mixture", "stick_breaking", "binary_states"),
+        *("target", "mlp", "vae_kernel", "vae_file"),
     },
     "logpx.proposals": {"base", "divergences"},
     "logpx.points": {"base", "words"},

@@ -7,11 +7,14 @@ dropped: `kept` says which remain, and every log p(x) is a density over those pi
 
 "sample" is small and simulated: data drawn from the model itself, whose weights are random but for the seed.
 
+"file" is what a Python file of the user's defines, model and rows (`model_file`); for `logpx run --model`.
+
 Factor analysis gives each pixel a noise variance of its own; that of a pixel which is almost always blank goes to
 zero, and its log density to infinity. The floor is (1/16)²/12, the variance of rounding to a step of 1/16: no model
 may claim to know a pixel better than the data was written down.
 """
 
+import copy
 import functools
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logpx import models as library
+from logpx.proposals import Proposal
+from logpx_bench import model_file
 from logpx_bench.errors import InputError
 from logpx_bench.options import Option, fail
 
@@ -35,6 +40,8 @@ DATA = {
     "digits": "scikit-learn's digits, 1297 images to train on and 500 held out; models are fitted",
     "sample": "a small simulated data set, drawn from the model itself",
 }
+#: The data of a model from a user's file: its own x. Suites do not name it.
+FILE = "file"
 #: Those whose rows are the same for every model.
 SHARED = ("digits",)
 
@@ -183,8 +190,42 @@ class Subject(NamedTuple):
 @functools.lru_cache(maxsize=64)
 def _build(name: str, options: tuple[tuple[str, Any], ...], data: str) -> Subject:
     start = time.perf_counter()
-    model, X = MODELS[name].make(dict(options), data)
+    model, X = _from_file(dict(options)) if data == FILE else MODELS[name].make(dict(options), data)
     return Subject(model, np.atleast_2d(X), time.perf_counter() - start)
+
+
+def _from_file(options: Mapping[str, Any]) -> tuple[Any, NDArray[np.float64]]:
+    """The model of a user's file and its rows; the file's proposal is the model's own."""
+    given = model_file.load(options["file"])
+    if given.fingerprint != options["fingerprint"]:
+        raise InputError(f"{options['file']} was edited while the suite ran; run the same command again")
+    model = given.model
+    if given.proposal is not None:
+        model = copy.copy(model)
+        object.__setattr__(model, "default_proposal", _Own(given.proposal))
+    return model, np.asarray(given.x, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class _Own:
+    """A user's proposal, or function x → proposal, as a model's default."""
+
+    proposal: Any
+
+    def __call__(self, x: NDArray[np.float64], widen: float | None = None) -> Any:
+        if widen is not None:
+            raise InputError("a proposal of the user's own has no width to set")
+        return self.proposal if isinstance(self.proposal, Proposal) else self.proposal(x)
+
+
+def exact(model: Any, x: NDArray[np.float64]) -> float | None:
+    """The exact log p(x) of one row, (p,); None where the model does not know it.
+
+    >>> exact(library.ConjugateNormal(), np.zeros(1)) == library.ConjugateNormal().log_marginal([0.0])
+    True
+    """
+    known = getattr(model, "log_marginal", None)
+    return None if known is None else float(known(x))
 
 
 def build(name: str, options: Mapping[str, Any], data: str) -> Subject:

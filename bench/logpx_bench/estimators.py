@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from logpx.models import Model
 from logpx.proposals import Categorical, Gaussian, Prior, Proposal, Uniform, divergences
 from logpx_bench.errors import InputError, LogpxError
 from logpx_bench.options import Option
@@ -46,7 +47,15 @@ def _prior(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
 
 
 def _importance(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
-    chosen: Proposal = model.default_proposal(x, widen=options.get("widen"))
+    widen, own = options.get("widen"), getattr(model, "default_proposal", None)
+    if own is None:
+        raise InputError(
+            f"the estimator 'importance' needs a default proposal, and {model.name} has none: give "
+            "Model(…, default_proposal=…), or define proposal in its file"
+        )
+    if widen is not None and isinstance(model, Model):
+        raise InputError(f"the default proposal of {model.name} has no width to set")
+    chosen: Proposal = own(x) if widen is None else own(x, widen=widen)
     return chosen.bind(model, x)
 
 

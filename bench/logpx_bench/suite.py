@@ -22,7 +22,7 @@ nearest match.
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ from logpx.points import REGISTRY
 from logpx_bench.data import DATA, MODELS
 from logpx_bench.errors import SuiteError
 from logpx_bench.estimators import ESTIMATORS
-from logpx_bench.experiments import KINDS
+from logpx_bench.experiments import KINDS, Cell
 from logpx_bench.options import Names, Option, check, choose, distinct, fail, sweep
 
 #: Largest n_samples: the sample index has 62 bits.
@@ -74,19 +74,21 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite: its name (the file's), a line on what it is for, and its experiments in order."""
+    """A suite: its name (the file's), a line on what it is for, its experiments in order, and the cells of a model of
+    the user's own (`logpx_bench.guests`)."""
 
     name: str
     title: str
     path: Path
     experiments: tuple[Experiment, ...]
+    guests: tuple[Cell, ...] = ()
 
     def only(self, name: str | None) -> "Suite":
         """The suite with one experiment of it; all of it for None."""
         if name is None:
             return self
         chosen = choose(name, [one.name for one in self.experiments], str(self.path.name), "experiment")
-        return Suite(self.name, self.title, self.path, tuple(one for one in self.experiments if one.name == chosen))
+        return replace(self, experiments=tuple(one for one in self.experiments if one.name == chosen))
 
 
 def available() -> list[Path]:

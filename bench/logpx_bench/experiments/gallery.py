@@ -118,6 +118,7 @@ def reconstruct(model: Any, X: NDArray[np.float64]) -> NDArray[np.float64]:
 GALLERY = Kind(
     name="gallery",
     summary="digits: images, reconstructions, samples, and the exact log p(x) of the held-out images",
+    closed="it shows images of the digits",
     keys=("model", "models", "data", "rows", "seeds", *SETTINGS),
     required=("models", "rows"),
     expand=expand,

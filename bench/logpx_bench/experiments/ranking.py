@@ -153,6 +153,7 @@ def _columns(pair: Pair, sides: list[tuple[Any, Any]], x: NDArray[np.float64], t
 RANKING = Kind(
     name="ranking",
     summary="the probability of ranking two models wrongly, against k",
+    closed="it compares two models of the same images",
     keys=(
         "model",
         "models",

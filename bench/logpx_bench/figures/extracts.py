@@ -30,7 +30,7 @@ def replicate_errors(store: Store, experiment: str, limit: int) -> Table:
                     "n_groups": row["n_groups"],
                     "rmse": math.sqrt(mse),
                 }
-                table.append({name: cell[name] for name in CELL} | error)
+                table.append({name: cell[name] for name in (*CELL, "data", *summary.REFERENCE)} | error)
     return table
 
 

@@ -45,7 +45,8 @@ def results(facts: Facts) -> list[Block]:
         rows = []
         for each in s.by_estimator(own, "k"):
             rows += [(s.one_line(each), *_result(row, facts.cell(each))) for row in chosen(each.rows)]
-        exact = f"exact $\\log p(x)$ = {words.fixed(own[0]['exact'], 3)}"
+        truth = s.truth(own[0]).replace("log p(x)", "$\\log p(x)$")
+        exact = f"{truth} = {words.fixed(own[0]['exact'], 3)}"
         grids.append(Grid(f"{s.case_name(own[0])}, {exact}.", header, tuple(rows)))
     return [*grids, Paragraph(notes)]
 

@@ -12,6 +12,7 @@ import math
 from dataclasses import replace
 
 from logpx_bench.figures import FIGURES
+from logpx_bench.figures import series as s
 from logpx_bench.page import findings, results, where
 from logpx_bench.page.blocks import Block, Equation, Heading, Listing, Paragraph, Picture, Skipped
 from logpx_bench.page.facts import Facts
@@ -36,6 +37,7 @@ def blocks(facts: Facts) -> list[Block]:
         beside,
     )
     story = [block for chapter in chapters for block in chapter(facts)]
+    story += [block for model in facts.guests for block in guest(facts, model)]
     story += [Heading(2, "Results"), *results.results(facts)]
     story += [Heading(2, "Where the numbers come from"), *results.provenance(facts)]
     return numbered([*story, Heading(2, "Sources"), Listing(SOURCES)])
@@ -65,6 +67,25 @@ def figure(facts: Facts, name: str) -> Block:
         "measures it."
     )
     return Skipped(0, module.TITLE, reason)
+
+
+def guest(facts: Facts, model: str) -> list[Block]:
+    """The figures of a model of the user's own."""
+    text = (
+        "The same measurements on a model from a file of the user's own, with its own data. A figure that is not here "
+        "belongs to an experiment in which it took no part; `logpx run --model` says why. Its numbers are among the "
+        "results below."
+    )
+    pictures = [
+        Picture(0, guest_name(name, model), f"{FIGURES[name].TITLE}: {s.title(model)}", FIGURES[name].caption(table))
+        for name, table in facts.guests[model].items()
+    ]
+    return [Heading(2, f"A model of one's own: {s.title(model)}"), Paragraph(text), *pictures]
+
+
+def guest_name(figure: str, model: str) -> str:
+    """The name of the files of a figure on a user's model."""
+    return f"{figure}--{model}"
 
 
 SUITES = {"peers": "peers"}  # of figures that the suite `article` does not measure

@@ -1,6 +1,7 @@
 """Models p(x, z) whose log p(x) is known exactly, and the user's own.
 
     base                what a model is; `Model`, a user's own; checks of data
+    parameters          a dict of arrays as theta, packed and unpacked
     user                decorators: a user's function to a kernel
     conjugate_normal    one unknown mean
     linear_gaussian     algebra and kernel of the next two
