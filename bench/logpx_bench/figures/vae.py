@@ -133,10 +133,8 @@ def _words_of(likelihood: str, rows: s.Table) -> str:
         f"{name(k)} {words.nats(statistics.median(own))} (at most {words.number(max(own))})"
         for k, own in ((k, s.column(own, "gap")) for k, _, own in bounds)
     ]
-    return (
-        f"{_title(likelihood, rows)}, {rows[0]['n_latents']} latents, {len(bounds[0][2])} held-out images: in the median "
-        f"{words.listed(gaps)} below the exact $\\log p(x)$. {_in_order(bounds)}"
-    )
+    shown = f"{rows[0]['n_latents']} latents, {len(bounds[0][2])} held-out images"
+    return f"{_title(likelihood, rows)}, {shown}: in the median {words.listed(gaps)} below the exact $\\log p(x)$. {_in_order(bounds)}"
 
 
 def _in_order(bounds: list[tuple[int, Look, s.Table]]) -> str:
