@@ -134,7 +134,8 @@ def _words_of(likelihood: str, rows: s.Table) -> str:
         for k, own in ((k, s.column(own, "gap")) for k, _, own in bounds)
     ]
     shown = f"{rows[0]['n_latents']} latents, {len(bounds[0][2])} held-out images"
-    return f"{_title(likelihood, rows)}, {shown}: in the median {words.listed(gaps)} below the exact $\\log p(x)$. {_in_order(bounds)}"
+    said = f"{_title(likelihood, rows)}, {shown}: in the median {words.listed(gaps)} below the exact"
+    return f"{said} $\\log p(x)$. {_in_order(bounds)}"
 
 
 def _in_order(bounds: list[tuple[int, Look, s.Table]]) -> str:
