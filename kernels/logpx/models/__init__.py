@@ -3,8 +3,9 @@
     base                what a model is; `Model`, a user's own; checks of data
     user                decorators: a user's function to a kernel
     conjugate_normal    one unknown mean
-    linear_gaussian     algebra and kernel of the next two
+    linear_gaussian     algebra and kernel of the next three
     ppca                probabilistic PCA
+    ppca_mixture        clusters, each a probabilistic PCA
     factor_analysis     the same with a noise variance for each observed number
     finite_mixture      what the next two share: one discrete latent, summed over
     gaussian_mixture    components of continuous numbers
@@ -51,6 +52,7 @@ from logpx.models.log_gamma import LogGamma
 from logpx.models.many_well import ManyWell
 from logpx.models.mixture_target import GaussianMixtureTarget
 from logpx.models.ppca import PPCA
+from logpx.models.ppca_mixture import PPCAMixture
 from logpx.models.random_intercept import RandomIntercept
 from logpx.models.rbm import RBM
 from logpx.models.sigmoid_belief_network import SigmoidBeliefNetwork
@@ -61,6 +63,7 @@ from logpx.models.user import log_joint, per_sample
 REGISTRY: dict[str, type] = {
     "conjugate_normal": ConjugateNormal,
     "ppca": PPCA,
+    "ppca_mixture": PPCAMixture,
     "factor_analysis": FactorAnalysis,
     "gaussian_mixture": GaussianMixture,
     "bernoulli_mixture": BernoulliMixture,
@@ -104,6 +107,7 @@ __all__ = [
     "LogGamma",
     "ManyWell",
     "Model",
+    "PPCAMixture",
     "RandomIntercept",
     "SigmoidBeliefNetwork",
     "StateSpace",
