@@ -72,13 +72,15 @@ def run(cell: Cell, resources: Resources) -> Record:
     """Both routes, then replicates, then timed streams."""
     subject = data.build(cell.model, cell.model_options, cell.data)
     model, x, clock = subject.model, data.take(subject, cell.row or 0), ledger.Clock()
-    values = dict(zip(("exact", "second"), both_routes(model, subject.X), strict=True))
+    exact, second = both_routes(model, subject.X)
     proposal = make_proposal(cell.estimator, cell.estimator_options, model, x)
     fit_seconds, clock = clock.wall(), ledger.Clock()
     every = estimates(cell, model, x, proposal)
     replicates, timed = every[0], every[1:]
     drawn = logpx.samples(model, x, proposal, 0, N_LOOKED_AT, seed=seed_of(cell, "looked at")).z
-    values |= {
+    values = {
+        "exact": exact,
+        "second": second,
         "replicates": replicates.log_marginal,
         "std_errors": replicates.std_error,
         "ns": [1e9 * one.seconds / N_TIMED for one in timed],

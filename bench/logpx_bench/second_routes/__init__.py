@@ -25,6 +25,7 @@ from logpx_bench.second_routes import integrals, networks, normals, states, urns
 ROUTES: Mapping[str, Callable[[Any, NDArray[np.float64]], Any]] = {
     "conjugate_normal": normals.conjugate_normal,
     "ppca": normals.linear_gaussian,
+    "ppca_mixture": normals.ppca_mixture,
     "factor_analysis": normals.linear_gaussian,
     "gaussian_mixture": states.gaussian_mixture,
     "bernoulli_mixture": states.bernoulli_mixture,
