@@ -3,6 +3,7 @@
 In the order data flows:
 
 suite        what to run: a TOML file read into frozen dataclasses, every key checked
+networks     variational and other autoencoders of the digits, trained beforehand, from weights/
 data         real images (scikit-learn's digits) and simulated data; the models fitted to them
 estimators   an estimator's name and options → a proposal of the library
 experiments  a kind each: ladder, scaling, ranking, gallery; what a cell of it runs and records
