@@ -138,7 +138,7 @@ class PPCAMixture:
     name: ClassVar[str] = "ppca_mixture"
     summary: ClassVar[str] = "mixture of probabilistic PCA: clusters, each with directions of its own"
     exact_route: ClassVar[str] = "sum over the components, each by Woodbury's identity"
-    second_route: ClassVar[str] = "SciPy's dense Gaussians; certified quadrature over z, component by component"
+    second_route: ClassVar[str] = "SciPy's dense Gaussian densities, component by component"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
     theta: Floats = field(init=False, repr=False)

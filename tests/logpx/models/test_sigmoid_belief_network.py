@@ -56,7 +56,7 @@ def test_all_states_of_twenty_four_latents():
     weights, x = linalg.block_diag(*(m.weights for m, _ in parts)), np.concatenate([X[0] for _, X in parts])
     latents, effects = np.random.default_rng(0).permutation(24), np.random.default_rng(1).permutation(12)
     model = SigmoidBeliefNetwork(logits[latents], weights[np.ix_(effects, latents)], bias[effects])
-    expected = sum(special.logsumexp(scipys(m, X[0], every_state(6))) for m, X in parts)
+    expected = sum(special.logsumexp(belief_joint(m, X[0], every_state(6))) for m, X in parts)
     np.testing.assert_allclose(model.log_marginal(x[effects]), expected, rtol=1e-12)
 
 
