@@ -233,7 +233,6 @@ def log_joint(theta, dims, x, z, out):
         out[i] = theta[0] - 0.5 * z[0, i] * z[0, i] - 0.5 * (x[0] - z[0, i]) * (x[0] - z[0, i]) + x[1] * z[0, i]
 """
 WRITES_PAST = GOOD + "    out[z.shape[1]] = 0.0\n"
-READS_PAST = GOOD.replace("x[1]", "x[2]")
 WRAPS = """
 @logpx.per_sample
 def log_joint(theta, dims, x, z):
@@ -258,16 +257,11 @@ def file(tmp_path, monkeypatch):
     sys.modules.pop("conformance_mine", None)
 
 
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [(WRITES_PAST, "index 64 is out of bounds for axis 0 with size 64"), (READS_PAST, "index 2 is out of bounds")],
-    ids=["writes", "reads"],
-)
-def test_an_index_past_an_end_is_found_and_the_rest_is_left(file, body, said):
-    made = conformance.subject(file(body))
+def test_an_index_past_an_end_is_found_and_the_rest_is_left(file):
+    made = conformance.subject(file(WRITES_PAST))
     first, *rest = conformance.examine(made)
     assert (first[0].name, first[1].verdict) == ("indices", FAIL)
-    assert said in first[1].said
+    assert "index 64 is out of bounds for axis 0 with size 64" in first[1].said
     assert all(one.verdict == SKIP and "'indices'" in one.said for _, one in rest)
 
 
