@@ -1,8 +1,9 @@
 """logpx against itself: its precisions and its threads in turns, and what a new process waits for. One cell.
 
 The chain is that of the race (PPCA, 2 latents, 8 observed: `peers.cases`), through the public `estimate`: 2^24
-samples, as very large k is what threads are for, however many threads, a call that is not timed before each that is, every answer held against the exact one. A
-round is one turn of each, in an order that turns from round to round; ratios are taken round by round.
+samples, as very large k is what threads are for, however many threads. A call that is not timed goes before each that
+is, and every answer is held against the exact one. A round is one turn of each, in an order that turns from round to
+round; ratios are taken round by round.
 
 A new process imports logpx, then makes a small estimate: with the kernels in the cache, and three times with an empty
 cache, where it compiles the whole chain. The clock starts after the interpreter.
