@@ -191,7 +191,11 @@ def models(facts: Facts) -> list[Block]:
     table = facts.tables["models"]
     if not table:
         return []
-    header = ("model", "latents", "exact route", "second route", "max |difference|, nats", "ns a sample", "ESS / samples")
+    words_of, numbers = (
+        ("model", "latents", "exact route", "second route"),
+        ("max |difference|, nats", "ns a sample", "ESS"),
+    )
+    header = (*words_of, *numbers)
     rows = tuple(
         (
             s.title(row["model"]),
