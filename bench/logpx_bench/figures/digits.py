@@ -178,6 +178,7 @@ def _scores(axes: Axes, groups: dict[tuple[str, int], Scores], title: str) -> No
     axes.xaxis.set_major_locator(FixedLocator(list(range(len(latents)))))
     axes.xaxis.set_major_formatter(FixedFormatter([str(n) for n in latents]))
     axes.set_xlim(-0.5, len(latents) - 0.5)
+    axes.margins(y=0.12)
     axes.set_xlabel("number of latents")
     axes.set_title(title)
     for i, name in enumerate(reversed(models)):
@@ -246,10 +247,10 @@ def _probabilities(binary: dict[tuple[str, int], Scores]) -> str:
     """What binary pixels have, which is no density."""
     if not binary:
         return ""
-    parts = [f"{_mean(one)} with {n} latents ({s.title(model)})" for (model, n), one in binary.items()]
+    parts = [f"{s.title(model)} with {n} latents {_mean(one)}" for (model, n), one in binary.items()]
     return (
-        f" Of binary pixels, ink or none, the mean is {words.listed(parts)}: the log of a probability, which does not "
-        "compare with a density."
+        f" Of binary pixels, ink or none: {words.listed(parts)}. This is the log of a probability, which does not compare "
+        "with a density."
     )
 
 
