@@ -76,7 +76,7 @@ train: peers  ## train the networks that come with logpx anew, with PyTorch; los
 	@"$(PEERS_VENV)/bin/python" bench/examples/train_digits.py
 
 test: $(STAMP)  ## run the tests and one untimed pass of every benchmark case
-	@"$(BIN)" -m pytest
+	@"$(BIN)" -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench: $(STAMP)  ## time every benchmark case, error beside time, rows into results/results.sqlite
 	@"$(BIN)" -m pytest --benchmark-only

@@ -26,11 +26,12 @@ HALF_WIDTH = 1.959963984540054
 def models(store: Store, experiment: str = "models", suite: str | None = None) -> list[Row]:
     """One row a model and row of data, in the order they were run.
 
-    Columns: `model`, `n_latents`, `n_discrete` (of them), `n_observed`, `row`, `exact_route`, `second_route` (words),
-    `n_rows` (on which the routes were compared), `max_difference` (nats), `k`, `n_replicates`, `exact`, `rmse`,
-    `rmse_low`, `rmse_high`, `predicted`, `chi2`, `chi2_from` ("closed form" or "ESS"), `coverage`, `coverage_low`,
-    `coverage_high`, `ess_fraction`, `pareto_k`, `ns` a sample on one thread, `ns_low`, `ns_high` (least and most of the
-    repeats). A model that was run more than once on a row counts as it was last run.
+    Columns: `model`, `n_latents`, `n_discrete` (of them), `n_observed`, `row`, `exact_route`, `second_route` (words;
+    None for a user's model), `n_rows` (on which the routes were compared), `max_difference` (nats; None without a
+    second route), `k`, `n_replicates`, `exact`, `rmse`, `rmse_low`, `rmse_high`, `predicted`, `chi2`, `chi2_from`
+    ("closed form" or "ESS"), `coverage`, `coverage_low`, `coverage_high`, `ess_fraction`, `pareto_k`, `ns` a sample on
+    one thread, `ns_low`, `ns_high` (least and most of the repeats). A model that was run more than once on a row counts
+    as it was last run.
     """
     last = {(cell["model"], cell["row"]): cell for cell in store.cells(experiment, suite) if cell["kind"] == "models"}
     return [_model(cell, store.values(cell["key"])) for cell in last.values()]
@@ -45,13 +46,14 @@ def _model(cell: Row, values: dict[str, Any]) -> Row:
     known = cell["chi2"] is not None and math.isfinite(cell["chi2"])
     chi2 = float(cell["chi2"]) if known else 1 / share - 1
     coverage_low, coverage_high = wilson(inside, n)
+    apart = np.abs(values["exact"] - values["second"])
     own = {name: cell[name] for name in ("model", "n_latents", "n_observed", "row", "exact", "pareto_k")}
     return own | {
         "n_discrete": int(values["n_discrete"][0]),
         "exact_route": words["exact_route"],
         "second_route": words["second_route"],
         "n_rows": values["exact"].size,
-        "max_difference": float(np.abs(values["exact"] - values["second"]).max()),
+        "max_difference": float(apart.max()) if np.isfinite(apart).all() else None,
         "k": k,
         "n_replicates": n,
         "rmse": rmse,
@@ -73,7 +75,7 @@ def _model(cell: Row, values: dict[str, Any]) -> Row:
 def bounds(store: Store, experiment: str = "vae", suite: str | None = None) -> list[Row]:
     """One row an image and bound.
 
-    Columns: `model`, `likelihood` (of its options; None where it has none), `n_latents`, `estimator`, `index` (of the
+    Columns: `model`, `likelihood` (None where there is none to choose), `n_latents`, `estimator`, `index` (of the
     image, among the held-out ones), `rank` (0 … by exact log p(x)), `exact`, `exact_error` (nats, certified; nan where
     the exact answer is a closed form), `k`, `bound`, `std_error`, `gap` = exact − bound, `n_samples`.
     """

@@ -115,10 +115,13 @@ def run(
         runner.verify(chosen)
         with _opened(store) as results, executor_for(executor, n_threads) as workers:
             done = runner.run(chosen, results, n_threads, executor=workers, resume=resume, fresh=fresh, console=console)
+            waited = guests.compile_seconds(chosen, results)
         skipped = f", {done.n_skipped} were there already" if done.n_skipped else ""
         console.print(
             f"{chosen.name}: {done.n_run} cells run in {done.seconds:.1f} s{skipped}. Results: {store}", soft_wrap=True
         )
+        if not math.isnan(waited):
+            console.print(f"{model}: compiled in {waited:.1f} s, at the start of a process.", soft_wrap=True)
         if done.checkpoints is not None:
             console.print(f"Finished chunks stay in {done.checkpoints}: a run of more samples goes on from them.")
 

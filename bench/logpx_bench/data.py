@@ -126,6 +126,12 @@ _MIXTURE = {
     "n_components": Option(int, 1, 64, "Gaussians in the mixture", default=4),
     "seed": Option(int, 0, 2**31, "of the means, variances and data", default=0),
 }
+_CLUSTERS = {
+    "n_latents": Option(int, 1, 60, "directions within a component", default=2),
+    "n_components": Option(int, 1, 64, "components", default=10),
+    "n_observed": Option(int, 1, 4096, 'observed dimensions, for data = "sample" (default 8)'),
+    "seed": Option(int, 0, 2**31, "of the start of the fit, or of the simulated parameters and data", default=0),
+}
 _SEED = {"seed": Option(int, 0, 2**31, "of the example's parameters and data", default=0)}
 
 
@@ -143,6 +149,14 @@ def _make_ppca(options: Mapping[str, Any], data: str) -> tuple[Any, NDArray[np.f
     weights, mean = _simulated(options)
     model = library.PPCA(weights, mean, 0.25)
     return model, model.sample(16, options["seed"])
+
+
+def _make_ppca_mixture(options: Mapping[str, Any], data: str) -> tuple[Any, NDArray[np.float64]]:
+    sizes = {name: options[name] for name in ("n_latents", "n_components")}
+    if data == "digits":
+        fitted = library.PPCAMixture.fit(digits().train, **sizes, seed=options["seed"], noise_floor=NOISE_FLOOR)
+        return fitted, digits().test
+    return library.PPCAMixture.example(options["seed"], **sizes, n_observed=options.get("n_observed", 8))
 
 
 def _make_factor_analysis(options: Mapping[str, Any], data: str) -> tuple[Any, NDArray[np.float64]]:
@@ -181,19 +195,22 @@ def _example(name: str) -> ModelEntry:
 
 
 _BOTH = ("digits", "sample")
+#: Models with an entry of their own.
+_FITTED = ("ppca", "ppca_mixture", "factor_analysis", "mixture_target")
 
 #: Models a suite may name: those that are fitted to the digits, and the example of every other.
 MODELS = {
     entry.name: entry
     for entry in (
         ModelEntry("ppca", library.PPCA.summary, _LATENT, _BOTH, _make_ppca),
+        ModelEntry("ppca_mixture", library.PPCAMixture.summary, _CLUSTERS, _BOTH, _make_ppca_mixture),
         ModelEntry("factor_analysis", library.FactorAnalysis.summary, _LATENT, _BOTH, _make_factor_analysis),
         ModelEntry(
             "mixture_target", library.GaussianMixtureTarget.summary, _MIXTURE, ("sample",), _make_mixture_target
         ),
         _network("vae_bernoulli", "Bernoulli"),
         _network("vae_gaussian", "Gaussian"),
-        *(_example(name) for name in library.REGISTRY if name not in ("ppca", "factor_analysis", "mixture_target")),
+        *(_example(name) for name in library.REGISTRY if name not in _FITTED),
     )
 }
 

@@ -22,7 +22,7 @@ from rich.markup import escape
 
 FORESEEN, INTERRUPTED, TERMINATED = 2, 130, 143
 CODES = (
-    "Exit codes: 0 done; 1 doctor or check found something wrong, or a traceback; 2 a foreseen error or a wrong "
+    "Exit codes: 0 done; 1 the doctor or a check found something wrong, or a traceback; 2 a foreseen error or a wrong "
     "option; 130 Ctrl-C, 143 SIGTERM: what is finished is kept, and the message says how to go on."
 )
 

@@ -6,12 +6,15 @@ uniform sampling, no exact log p(x) where the kind needs one. Each cell holds th
 edit of the file makes other cells.
 """
 
+import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 from logpx_bench import data, model_file
 from logpx_bench.errors import LogpxError
 from logpx_bench.experiments import KINDS, Cell
+from logpx_bench.store import Store
 from logpx_bench.suite import Experiment, Spec, Suite
 
 
@@ -35,6 +38,14 @@ def invite(suite: Suite, text: str) -> tuple[Suite, list[str]]:
             else:
                 absent[f"{experiment.name}: {one}"] = None
     return replace(suite, guests=tuple(cells)), list(absent)
+
+
+def compile_seconds(suite: Suite, store: Store) -> float:
+    """The longest that cells of the guest, of this version of its file, waited for compiling; nan without a guest."""
+    options = next((json.dumps(dict(cell.model_options), sort_keys=True) for cell in suite.guests), None)
+    command = 'SELECT MAX("compile_seconds") AS most FROM "cells" WHERE "data" = ? AND "model_options" = ?'
+    (row,) = store.rows(command, [data.FILE, options])
+    return math.nan if row["most"] is None else float(row["most"])
 
 
 def _cells(suite: str, experiment: Experiment, guest: Spec) -> Iterator[Cell | str]:

@@ -11,11 +11,10 @@ r"""Activation functions of neural networks that vectorise, and the normal tail 
 | gelu         | x Φ(x)                                        | see below             |
 | gelu_tanh    | ½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))      | see below             |
 
-tanh takes e^{2|x|} − 1 apart as 2^k (e^r − 1) + (2^k − 1), the second exact: nothing cancels near 0, and one division is
-all there is beside the polynomial. gelu and gelu_tanh are within 3 ulp (2.21, 1.43) of the larger of |x|/2 and themselves: where they
-are small beside x, that is the size of error that a sum over inputs sees. Source of gelu: D. Hendrycks and K. Gimpel
-(2016), arXiv:1606.08415; of silu: S. Elfwing, E. Uchibe and K. Doya (2018), doi:10.1016/j.neunet.2017.12.012. Softplus
-is in `vecmath`.
+tanh takes e^{2|x|} − 1 apart as 2^k (e^r − 1) + (2^k − 1), the second exact: nothing cancels near 0, and one division
+is all there is beside the polynomial. gelu and gelu_tanh are within 3 ulp (2.21, 1.43) of the larger of |x|/2 and
+themselves. Source of gelu: D. Hendrycks and K. Gimpel (2016), arXiv:1606.08415; of silu: S. Elfwing, E. Uchibe and K.
+Doya (2018), doi:10.1016/j.neunet.2017.12.012. Softplus is in `vecmath`.
 
 A network names its activations; `activate` takes an array through one of them, chosen once and outside of the loop. In
 float32, tanh and relu are float32 throughout; the others are worked out in float64 and rounded.

@@ -3,17 +3,17 @@ r"""A layer of a neural network, y = b + W h, for a strip of samples: the produc
     y (r, n) ← b + W h,   h (d, n), W (r, d), n samples side by side
 
 Eight rows of W by 128 bytes of samples (16 in float64, 32 in float32) are summed over all d inputs in 16 vector
-registers, and stored once: an input costs two loads of h and eight of W for sixteen multiply-adds. LLVM's own vectoriser
-keeps no sums in registers over an outer loop, and takes vectors of 256 bits where a processor has 512: the same product
-by plain loops, a tile of sixteen weights at a time (`logpx.tiles`), needs twice the time there, and OpenBLAS, which
-has to pack its operands first and has threads of its own, a third more. So the tile is written as LLVM's instructions,
-of vectors of 64 bytes that every target splits as it needs: four rows by 64 bytes at a time where registers are sixteen
-(AVX2, and NEON with its shorter ones).
+registers, and stored once: an input costs two loads of h and eight of W for sixteen multiply-adds. LLVM's own
+vectoriser keeps no sums in registers over an outer loop, and takes vectors of 256 bits where a processor has 512: plain
+loops over tiles of sixteen weights (`logpx.tiles`) take nearly twice the time there. OpenBLAS, which packs its operands
+first and has threads of its own, lies in between. So the tile is written as LLVM's instructions, of vectors of 64 bytes
+that every target splits as it needs: four rows by 64 bytes at a time where registers are sixteen (AVX2), or shorter
+(NEON).
 
-An output is b and then d products added in their order, each multiplied and added in one step where the processor can:
-its bits depend neither on the number of samples nor on its place among them. Source: K. Goto and R. van de Geijn (2008),
-ACM TOMS 34, 12, doi:10.1145/1356052.1356053, for sums that stay in registers. Cost: d multiply-adds an output, at the
-rate of the processor's units when h (256 bytes of samples) and W are in the first- and second-level caches.
+An output is b and then d products added in their order, each multiplied and added in one step where the processor
+can: its bits depend neither on the number of samples nor on its place among them. Source: K. Goto and R. van de Geijn
+(2008), ACM TOMS 34, 12, doi:10.1145/1356052.1356053, for sums that stay in registers. Cost: d multiply-adds an output,
+at nearly the rate of the processor's units while h (256 bytes of samples) and W are in the first two levels of cache.
 """
 
 import numpy as np

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from logpx.proposals.divergences import chi2, kl
-from logpx_bench import catalogue, data, runner, second_routes
+from logpx_bench import catalogue, data, guests, runner, second_routes
 from logpx_bench import suite as suites
 from logpx_bench.errors import LogpxError, SuiteError
 from logpx_bench.estimators import make_proposal
@@ -88,6 +88,40 @@ def test_a_second_route_that_differs_is_seen_and_one_that_is_missing_is_an_error
         runner.verify(suite)
 
 
+OWN = """
+import math
+import logpx
+from logpx.proposals import Gaussian
+
+@logpx.per_sample
+def log_joint(theta, dims, x, z):
+    return -0.5 * z[0] * z[0] - 0.5 * (x[0] - z[0]) ** 2 - math.log(2 * math.pi)
+
+def exact(x):
+    return -0.25 * x[..., 0] ** 2 - 0.5 * math.log(4 * math.pi)
+
+model = logpx.Model(log_joint, [], 1, prior=Gaussian([0.0], [1.0]), n_observed=1, name="ppca", log_marginal=exact)
+x, proposal = [[0.3], [1.0]], Gaussian([0.3], [1.0])
+"""
+
+
+def test_a_model_of_the_users_own_joins_without_a_second_route(monkeypatch, tmp_path):
+    """Even where it has the name of one that comes along; without an exact answer it does not, and is told why."""
+    monkeypatch.setattr("logpx_bench.experiments.models.N_TIMED", 2**10)
+    file = tmp_path / "mine.py"
+    file.write_text(OWN, encoding="utf-8")
+    suite, absent = guests.invite(load(tmp_path).only("models"), str(file))
+    assert absent == []
+    with Store.open(tmp_path / "r.sqlite") as opened:
+        runner.run(suite, opened, 1)
+        first, row = catalogue.models(opened)
+    assert (first["model"], row["model"], row["n_rows"]) == ("conjugate_normal", "mine", 2)
+    assert (row["exact_route"], row["second_route"], row["max_difference"]) == (None, None, None)
+    assert row["exact"] == pytest.approx(-0.25 * 0.3**2 - 0.5 * math.log(4 * math.pi), rel=1e-12)
+    file.write_text(OWN.replace(", log_marginal=exact", ""), encoding="utf-8")
+    assert "which ppca does not know" in guests.invite(load(tmp_path).only("models"), str(file))[1][0]
+
+
 def test_discrete_latents_are_counted(monkeypatch, tmp_path):
     monkeypatch.setattr("logpx_bench.experiments.models.N_TIMED", 2**10)
     with Store.open(tmp_path / "r.sqlite") as opened:
@@ -124,9 +158,7 @@ class Certified:
 def test_a_certified_answer_keeps_its_error(monkeypatch):
     from logpx_bench.experiments.bounds import exactly
 
-    monkeypatch.setattr(
-        type(MODEL), "certified_log_marginal", lambda self, X: Certified(X[:, 0], 1e-8 * X[:, 0]), raising=False
-    )
+    monkeypatch.setattr(type(MODEL), "quadrature", lambda self, X: Certified(X[:, 0], 1e-8 * X[:, 0]), raising=False)
     value, error = exactly(MODEL, X)
     assert (value.tolist(), error.tolist()) == (X[:, 0].tolist(), (1e-8 * X[:, 0]).tolist())
 

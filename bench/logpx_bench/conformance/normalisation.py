@@ -5,7 +5,8 @@ them; where it is one or two real numbers, integrated by the trapezoidal rule ov
 negligible at its edges, with steps halved until two rules agree (L. N. Trefethen and J. A. C. Weideman, 2014,
 doi:10.1137/130932132: for smooth p(x) that decays, it converges geometrically). p(x) is the model's own where it is
 exact; else it is estimated at every x with streams of its own, and the sum carries their errors: a difference of more
-than z standard errors of the sum, z at the false-alarm rate RATE, is a failure.
+than z standard errors of the sum, z at the false-alarm rate RATE, is a failure. A model that states a `log_evidence`,
+as the targets of logpx do, is no distribution of x by design; its p(x) is held against that.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from logpx_bench.conformance.base import FAIL, PASS, RATE, SKIP, Check, Finding,
 from logpx_bench.conformance.truth import LEAST_ESS
 from logpx_bench.errors import LogpxError
 
-#: Most states summed over, samples for each where p(x) is estimated, and the largest error of a sum worth having.
-MOST_STATES, N_SAMPLES, USEFUL = 4096, 2**12, 0.02
+#: Most states summed over; where p(x) is estimated, samples in all, and the fewest and most for each x; the largest
+#: error of a sum worth having.
+MOST_STATES, IN_ALL, FEWEST, MOST, USEFUL = 4096, 2**22, 2**12, 2**18, 0.02
 #: Rounding of a sum of exact values; share of the largest p(x) that is negligible; points a side at first; most points
 #: of a rule in all, and most seconds.
 EXACT, NEGLIGIBLE, FIRST, MOST_POINTS, SECONDS = 1e-7, 1e-9, {1: 65, 2: 33}, 2**19, 20.0
@@ -96,14 +98,16 @@ def _sum(subject: Subject, rows: Floats) -> Total:
 
 
 def _densities(subject: Subject, rows: Floats) -> tuple[Floats, Floats]:
-    """p(x) of rows (n, p), and its standard errors, zero where it is exact."""
+    """p(x) of rows (n, p), and its standard errors, zero where it is exact; over the evidence where that is not 1."""
     model = subject.model
+    evidence = float(getattr(model, "log_evidence", 0.0))
     if getattr(model, "log_marginal", None) is not None:
-        values = np.exp(np.asarray(model.log_marginal(rows), dtype=np.float64))
+        values = np.exp(np.asarray(model.log_marginal(rows), dtype=np.float64) - evidence)
         return values, np.zeros(len(rows))
-    found = logpx.estimate(model, rows, proposal=subject.own, n_samples=N_SAMPLES)
-    values = np.exp(found.log_marginal)
-    poor = found.ess < min(LEAST_ESS, N_SAMPLES) / 20
+    n_samples = min(max(IN_ALL // len(rows), FEWEST), MOST)
+    found = logpx.estimate(model, rows, proposal=subject.own, n_samples=n_samples)
+    values = np.exp(found.log_marginal - evidence)
+    poor = found.ess < LEAST_ESS / 20
     if (values * poor).sum() > 0.01 * values.sum():
         raise LogpxError("the weights are too uneven; a better proposal would do")
     return values, values * np.nan_to_num(found.std_error)

@@ -9,7 +9,8 @@ Latents are counted as discrete where 64 draws of the proposal are all whole num
 
 Stored in `values`: "exact" and "second", one a row of data; "replicates" and "std_errors", one a replicate; "ns" a
 sample and "ess_fraction", one a timed stream; "n_discrete". The other columns are those of the first timed stream;
-`n_evaluations` and `seconds` are of all. `model_options` also hold both routes in words.
+`n_evaluations` and `seconds` are of all. `model_options` also hold both routes in words. A model of the user's own has
+an exact answer of its own making, and no second.
 """
 
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import logpx
+from logpx.models import REGISTRY
 from logpx_bench import data, ledger, second_routes
 from logpx_bench.errors import InputError
 from logpx_bench.estimators import divergence, make_proposal
@@ -45,24 +47,40 @@ def expand(suite: str, experiment: "Experiment") -> list[Cell]:
 
 
 def verify(cell: Cell) -> None:
-    """That model, row, proposal and second route are there."""
+    """That model, row, proposal, exact answer and, for a registered model, second route are there."""
     verify_row(cell)
-    name = data.build(cell.model, cell.model_options, cell.data).model.name
-    if name not in second_routes.ROUTES:
-        raise InputError(f"{name} has no second route; those that have one: {', '.join(second_routes.ROUTES)}")
+    model, X, _ = data.build(cell.model, cell.model_options, cell.data)
+    if data.exact(model, X[0]) is None:
+        raise InputError(f"the table holds models with an exact log p(x), which {model.name} does not know")
+    if _is_registered(model) and model.name not in second_routes.ROUTES:
+        raise InputError(f"{model.name} has no second route; those that have one: {', '.join(second_routes.ROUTES)}")
+
+
+def _is_registered(model: Any) -> bool:
+    """Whether it comes with the library, and not from a file of the user's, whatever its name is."""
+    return REGISTRY.get(model.name) is type(model)
+
+
+def both_routes(model: Any, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """log p(x) of every row by the model, and by the second route: nan for a user's model, which has none."""
+    if _is_registered(model):
+        return model.log_marginal(X), second_routes.log_marginal(model, X)
+    return np.array([data.exact(model, x) for x in X]), np.full(len(X), np.nan)
 
 
 def run(cell: Cell, resources: Resources) -> Record:
     """Both routes, then replicates, then timed streams."""
     subject = data.build(cell.model, cell.model_options, cell.data)
     model, x, clock = subject.model, data.take(subject, cell.row or 0), ledger.Clock()
-    values = {"exact": model.log_marginal(subject.X), "second": second_routes.log_marginal(model, subject.X)}
+    exact, second = both_routes(model, subject.X)
     proposal = make_proposal(cell.estimator, cell.estimator_options, model, x)
     fit_seconds, clock = clock.wall(), ledger.Clock()
     every = estimates(cell, model, x, proposal)
     replicates, timed = every[0], every[1:]
     drawn = logpx.samples(model, x, proposal, 0, N_LOOKED_AT, seed=seed_of(cell, "looked at")).z
-    values |= {
+    values = {
+        "exact": exact,
+        "second": second,
         "replicates": replicates.log_marginal,
         "std_errors": replicates.std_error,
         "ns": [1e9 * one.seconds / N_TIMED for one in timed],
@@ -70,9 +88,9 @@ def run(cell: Cell, resources: Resources) -> Record:
         "n_discrete": [np.all(drawn == np.floor(drawn), axis=0).sum()],
     }
     kl, chi2 = divergence(model, x, proposal)
-    routes = {"exact_route": model.exact_route, "second_route": model.second_route}
+    routes = {name: getattr(model, name, None) for name in ("exact_route", "second_route")}
     columns = ladder.describe(timed[0]) | ladder.sizes(model, x) | {"kl": kl, "chi2": chi2}
-    columns |= ledger.bill(every, fit_seconds, clock.cpu()).columns() | {"exact": float(model.log_marginal(x))}
+    columns |= ledger.bill(every, fit_seconds, clock.cpu()).columns() | {"exact": data.exact(model, x)}
     return Record(columns=columns | {"model_options": {**cell.model_options, **routes}}, values=values)
 
 
@@ -115,6 +133,7 @@ MODELS = Kind(
     verify=verify,
     settings=SETTINGS,
     facts=source,
+    closed="",
     timed=True,
     overhead=1.0,
 )

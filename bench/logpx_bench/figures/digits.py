@@ -249,8 +249,8 @@ def _probabilities(binary: dict[tuple[str, int], Scores]) -> str:
         return ""
     parts = [f"{s.title(model)} with {n} latents {_mean(one)}" for (model, n), one in binary.items()]
     return (
-        f" Of binary pixels, ink or none: {words.listed(parts)}. This is the log of a probability, which does not compare "
-        "with a density."
+        f" Of binary pixels, ink or none: {words.listed(parts)}. This is the log of a probability, which does not "
+        "compare with a density."
     )
 
 

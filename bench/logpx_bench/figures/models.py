@@ -37,12 +37,17 @@ def data(store: Store) -> s.Table:
     first: dict[str, s.Row] = {}
     for row in table:
         first.setdefault(row["model"], row)
-    return s.columns(first.values(), COLUMNS)
+    return s.columns(first.values() if varying(list(first.values())) else [], COLUMNS)
+
+
+def varying(table: s.Table) -> s.Table:
+    """Rows with a Monte Carlo error: a proposal that is the exact posterior has none to draw."""
+    return [row for row in table if row["rmse"] > s.ROUNDING and row["predicted"] > 0]
 
 
 def by_error(table: s.Table) -> s.Table:
     """Rows from the largest error to the smallest, as they are drawn from below upwards."""
-    return sorted(table, key=lambda row: (-row["rmse"], row["model"]))
+    return sorted(varying(table), key=lambda row: (-row["rmse"], row["model"]))
 
 
 def draw(table: s.Table) -> Figure:
@@ -102,10 +107,8 @@ def _times(axes: Axes, rows: s.Table) -> None:
 
 def caption(table: s.Table) -> str:
     """How far the routes are apart at most; where error and prediction differ; whose intervals fail; who is slow."""
-    far = max(table, key=lambda row: row["max_difference"])
     text = (
-        f"Each of {len(table)} models by its own default proposal. Two exact routes to $\\log p(x)$ are at most "
-        f"{words.nats(far['max_difference'], 2)} apart ({s.title(far['model'])}). {_prediction(table)}{_held(table)}"
+        f"Each of {len(table)} models by its own default proposal. {_routes(table)}{_prediction(table)}{_held(table)}"
     )
     slow, fast = (pick(table, key=lambda row: row["ns"]) for pick in (max, min))
     text += (
@@ -115,7 +118,17 @@ def caption(table: s.Table) -> str:
     return text + words.replicates_note(row["n_replicates"] for row in table)
 
 
+def _routes(table: s.Table) -> str:
+    known = [row for row in table if s.finite(row["max_difference"])]
+    if not known:
+        return ""
+    far = max(known, key=lambda row: float(row["max_difference"]))
+    apart = f"{words.nats(far['max_difference'], 2)} apart ({s.title(far['model'])})"
+    return f"Two exact routes to $\\log p(x)$ are at most {apart}. "
+
+
 def _prediction(table: s.Table) -> str:
+    table = varying(table)
     off = [row for row in table if not 1 / NEAR <= row["rmse"] / row["predicted"] <= NEAR]
     closed = sum(row["chi2_from"] == "closed form" for row in table)
     count, k = f"{len(table) - len(off)} of them" if off else "all", words.power(table[0]["k"])

@@ -181,8 +181,8 @@ def replicates(rows: Iterable[Row]) -> str:
 
 
 def truth(row: Row) -> str:
-    """What a row's errors are distances from, in words: `exact log p(x)`, or that of a reference run."""
-    return "exact log p(x)" if row.get("reference_error") is None else "log p̂(x) of the reference run"
+    """What a row's errors are distances from, in words: `exact log p(x)`, or the estimate of a reference run."""
+    return "exact log p(x)" if row.get("reference_error") is None else "reference log p̂(x)"
 
 
 def reference_note(rows: Iterable[Row]) -> str:

@@ -9,6 +9,7 @@ D. Kingma and M. Welling (2014), arXiv:1312.6114; Y. Burda et al. (2016), arXiv:
 from __future__ import annotations
 
 import itertools
+import statistics
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +18,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from logpx_bench import catalogue
 from logpx_bench.figures import series as s
 from logpx_bench.figures import words
-from logpx_bench.figures.labels import Label, label_ends
 from logpx_bench.figures.style import BLUE, GREEN, LOOKS, RED, Look, Style, panels, style
 from logpx_bench.store import Store
 
@@ -26,6 +26,7 @@ TITLE = "A VAE against its exact likelihood"
 SIGMAS = 1.96  # standard errors on either side of a 95 % interval
 SURE = 4.0  # standard errors beyond which two numbers are said to differ
 BOUND_LOOKS = (Look(RED, "#A84A00", "", "s"), Look(BLUE, "#005A8C", "", "^"), Look(GREEN, "#00694C", "", "o"))
+GLYPHS = {"s": "■", "^": "▲", "o": "●"}
 COLUMNS = (
     *("model", "likelihood", "n_latents", "estimator", "index", "rank", "exact", "exact_error"),
     *("k", "bound", "std_error", "gap", "n_samples"),
@@ -62,34 +63,36 @@ def draw(table: s.Table) -> Figure:
     every = cases(table)
     with style():
         figure, axes = panels(2, len(every), height=5.6, left=0.095, right=0.855, wspace=0.22, hspace=0.16)
-        labels = []
         gaps = [float(row["gap"]) for row in table if resolved(row)] or [1.0]
         for column, (likelihood, rows) in enumerate(every):
             above, below = axes[column], axes[column + len(every)]
-            labels = _values(above, rows)
+            _values(above, rows)
             _gaps(below, rows, (min(gaps) / 1.8, max(gaps) * 1.8))
-            above.set_title(f"{likelihood} likelihood" if rows[0]["likelihood"] else s.title(likelihood))
+            above.set_title(_title(likelihood, rows))
             above.tick_params(labelbottom=False)
             below.tick_params(labelleft=column == 0)
             below.set_xlabel("held-out images, by log p(x)")
         axes[0].set_ylabel("log p(x), nats")
         axes[len(every)].set_ylabel("log p(x) − bound, nats")
-        label_ends(axes[len(every) - 1], labels)
-        axes[-1].annotate(
-            "hollow:\nat most\nso much", (1.03, 0.98), xycoords="axes fraction", va="top", color="#444444", fontsize=8.5
-        )
+        _names(axes[len(every) - 1], of_k(every[-1][1]))
+        beside: Style = {"xycoords": "axes fraction", "va": "top", "color": "#444444", "fontsize": 8.5}
+        axes[-1].annotate("hollow:\nat most\nso much", (1.03, 0.98), **beside)
     return figure
 
 
-def _values(axes: Axes, rows: s.Table) -> list[Label]:
-    labels = []
-    for k, look, own in of_k(rows):
+def _values(axes: Axes, rows: s.Table) -> None:
+    for _, look, own in of_k(rows):
         axes.plot(s.column(own, "rank"), s.column(own, "bound"), **_mark(look))
-        labels.append(Label(own[-1]["rank"], own[-1]["bound"], name(k), look.ink))
     first = of_k(rows)[0][2]
-    exact = LOOKS["exact"]
-    axes.plot(s.column(first, "rank"), s.column(first, "exact"), color=exact.color, linewidth=1.3)
-    return [*labels, Label(first[-1]["rank"], first[-1]["exact"], "exact", exact.ink)]
+    axes.plot(s.column(first, "rank"), s.column(first, "exact"), color=LOOKS["exact"].color, linewidth=1.3)
+
+
+def _names(axes: Axes, bounds: list[tuple[int, Look, s.Table]]) -> None:
+    """What is what, beside the panel: the best at the top, as in it."""
+    names = [("— exact", LOOKS["exact"].ink)]
+    names += [(f"{GLYPHS[look.marker]} {name(k)}", look.ink) for k, look, _ in reversed(bounds)]
+    for position, (text, ink) in enumerate(names):
+        axes.annotate(text, (1.03, 0.98 - 0.09 * position), xycoords="axes fraction", va="top", color=ink)
 
 
 def _mark(look: Look) -> Style:
@@ -120,18 +123,19 @@ def caption(table: s.Table) -> str:
     return f"{text} {_certified(table)}Every bound from {words.power(table[0]['n_samples'])} samples an image."
 
 
+def _title(likelihood: str, rows: s.Table) -> str:
+    return f"{words.sentence(likelihood)} likelihood" if rows[0]["likelihood"] else s.title(likelihood)
+
+
 def _words_of(likelihood: str, rows: s.Table) -> str:
     bounds = of_k(rows)
-    n = len(bounds[0][2])
     gaps = [
-        f"{words.nats(sum(s.column(own, 'gap')) / n)} ({name(k)}; at most {words.number(max(s.column(own, 'gap')))})"
-        for k, _, own in bounds
+        f"{name(k)} {words.nats(statistics.median(own))} (at most {words.number(max(own))})"
+        for k, own in ((k, s.column(own, "gap")) for k, _, own in bounds)
     ]
-    title = f"{words.sentence(likelihood)} likelihood" if rows[0]["likelihood"] else s.title(likelihood)
-    return (
-        f"{title}, {rows[0]['n_latents']} latents, {n} held-out images: on average the bounds lie "
-        f"{words.listed(gaps)} below the exact $\\log p(x)$. {_in_order(bounds)}"
-    )
+    shown = f"{rows[0]['n_latents']} latents, {len(bounds[0][2])} held-out images"
+    said = f"{_title(likelihood, rows)}, {shown}: in the median {words.listed(gaps)} below the exact"
+    return f"{said} $\\log p(x)$. {_in_order(bounds)}"
 
 
 def _in_order(bounds: list[tuple[int, Look, s.Table]]) -> str:

@@ -196,9 +196,9 @@ def models(facts: Facts) -> list[Block]:
         (
             s.title(row["model"]),
             latents(row),
-            row["exact_route"],
-            row["second_route"],
-            words.number(row["max_difference"], 2),
+            row["exact_route"] or "its own",
+            row["second_route"] or "none",
+            words.number(row["max_difference"], 2) if row["second_route"] else "–",
             words.number(row["ns"], 2),
             words.percent(row["ess_fraction"]),
         )

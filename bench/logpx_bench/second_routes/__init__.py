@@ -7,6 +7,7 @@ It may be slow, and for small sizes only: it says whether the answer that everyt
     states      finitely many latents: every state of them, one by one
     urns        counts: Pólya's urn in rational numbers
     integrals   the rest: adaptive quadrature of one latent at a time, or a grid over two
+    networks    variational autoencoders: a grid over one or two latents
 
 A new model is one function here and one row in `ROUTES`. In words the route stands on the model, as `second_route`.
 """
@@ -18,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logpx_bench.errors import InputError
-from logpx_bench.second_routes import integrals, normals, states, urns
+from logpx_bench.second_routes import integrals, networks, normals, states, urns
 
 #: Name of each model → its second route.
 ROUTES: Mapping[str, Callable[[Any, NDArray[np.float64]], Any]] = {
     "conjugate_normal": normals.conjugate_normal,
     "ppca": normals.linear_gaussian,
+    "ppca_mixture": normals.ppca_mixture,
     "factor_analysis": normals.linear_gaussian,
     "gaussian_mixture": states.gaussian_mixture,
     "bernoulli_mixture": states.bernoulli_mixture,
@@ -37,6 +39,7 @@ ROUTES: Mapping[str, Callable[[Any, NDArray[np.float64]], Any]] = {
     "linear_regression_nig": normals.linear_regression_nig,
     "state_space": normals.state_space,
     "random_intercept": integrals.random_intercept,
+    "vae": networks.vae,
     "funnel": integrals.funnel,
     "eggbox": integrals.eggbox,
     "gaussian_shells": integrals.gaussian_shells,

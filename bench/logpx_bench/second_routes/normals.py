@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +33,12 @@ def dense_covariance(model: Any) -> Floats:
 def linear_gaussian(model: Any, X: Floats) -> Any:
     """PPCA and factor analysis."""
     return stats.multivariate_normal(model.mean, dense_covariance(model)).logpdf(X)
+
+
+def ppca_mixture(model: Any, X: Floats) -> Any:
+    """Component by component, weighted."""
+    logs = [linear_gaussian(component, X) for component in model.components]
+    return special.logsumexp(np.log(model.mixing)[:, None] + np.reshape(logs, (-1, len(X))), axis=0)
 
 
 def linear_regression(model: Any, X: Floats) -> Any:

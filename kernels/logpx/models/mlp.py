@@ -2,17 +2,18 @@ r"""A multilayer perceptron: the network of a variational autoencoder, in NumPy 
 
     h_0 = input,   h_l = a_l(b_l + W_l h_{l−1}),   l = 1 … L
 
-with W_l (n_l, n_{l−1}), one activation a_l for each layer, by name (`logpx.activations`), "identity" among them. In NumPy
-rows are samples, and everything is float64, by SciPy's functions. `forward` is for kernels: a strip of samples, sample
-index innermost, a layer at a time from one buffer to another (`logpx.dense`), in the precision of the block; which
-activation a layer has is looked up once a layer and strip. Cost: Σ_l n_l n_{l−1} multiply-adds and Σ_l n_l activations a
-sample.
+with W_l (n_l, n_{l−1}), one activation a_l for each layer, by name (`logpx.activations`), "identity" among them. In
+NumPy rows are samples, and everything is float64, by SciPy's functions. `forward` is for kernels: a strip of samples,
+sample index innermost, a layer at a time from one buffer to another (`logpx.dense`), in the precision of the block;
+which activation a layer has is looked up once a layer and strip. Cost: Σ_l n_l n_{l−1} multiply-adds and Σ_l n_l
+activations a sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy
@@ -25,16 +26,31 @@ from logpx.proposals.base import Floats, Integers, as_floats, set_fields
 
 _ROOT_TWO_OVER_PI = np.sqrt(2 / np.pi)
 #: Activations in NumPy.
-FUNCTIONS = {
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "identity": lambda a: a,
     "relu": lambda a: np.maximum(a, 0.0),
     "tanh": np.tanh,
     "gelu": lambda a: a * scipy.special.ndtr(a),
     "gelu_tanh": lambda a: 0.5 * a * (1 + np.tanh(_ROOT_TWO_OVER_PI * (a + 0.044715 * a**3))),
-    "softplus": lambda a: np.logaddexp(0.0, a),
+    "softplus": lambda a: np.maximum(a, 0.0) + np.log1p(np.exp(-np.abs(a))),
     "sigmoid": lambda a: scipy.special.expit(a),
     "silu": lambda a: a * scipy.special.expit(a),
 }
+#: Their derivatives.
+SLOPES: dict[str, Callable[[Any], Any]] = {
+    "identity": np.ones_like,
+    "relu": lambda a: np.where(a > 0, 1.0, 0.0),
+    "tanh": lambda a: 1 - np.tanh(a) ** 2,
+    "gelu": lambda a: scipy.special.ndtr(a) + a * np.exp(-0.5 * a * a) / np.sqrt(2 * np.pi),
+    "gelu_tanh": lambda a: _gelu_tanh_slope(a, np.tanh(_ROOT_TWO_OVER_PI * (a + 0.044715 * a**3))),
+    "softplus": lambda a: scipy.special.expit(a),
+    "sigmoid": lambda a: scipy.special.expit(a) * scipy.special.expit(-a),
+    "silu": lambda a: scipy.special.expit(a) * (1 + a * scipy.special.expit(-a)),
+}
+
+
+def _gelu_tanh_slope(a: Floats, t: Floats) -> Floats:
+    return 0.5 * (1 + t) + 0.5 * a * (1 - t * t) * _ROOT_TWO_OVER_PI * (1 + 3 * 0.044715 * a * a)
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -84,8 +100,8 @@ class Network:
             n_out = len(shifts[i])
             if matrices[i].shape != (n_out, n_in):
                 raise InputError(
-                    f"weights[{i}] has shape {matrices[i].shape}; beside what comes before and {n_out} biases it must be "
-                    f"(outputs, inputs) = ({n_out}, {n_in})"
+                    f"weights[{i}] has shape {matrices[i].shape}; beside what comes before and {n_out} biases it must "
+                    f"be (outputs, inputs) = ({n_out}, {n_in})"
                     + ("; it looks transposed" if matrices[i].shape == (n_in, n_out) else "")
                 )
         set_fields(self, weights=matrices, biases=shifts, activations=names)
@@ -106,6 +122,15 @@ class Network:
         for weights, bias, name in zip(self.weights, self.biases, self.activations, strict=True):
             h = FUNCTIONS[name](h @ weights.T + bias)
         return h
+
+    def with_jacobian(self, inputs: Floats) -> tuple[Floats, Floats]:
+        """Outputs (n, n_outputs) of inputs (n, n_inputs), and their derivatives (n, n_outputs, n_inputs)."""
+        h = inputs
+        slope = np.broadcast_to(np.eye(self.n_inputs), (len(inputs), self.n_inputs, self.n_inputs))
+        for weights, bias, name in zip(self.weights, self.biases, self.activations, strict=True):
+            a = h @ weights.T + bias
+            h, slope = FUNCTIONS[name](a), SLOPES[name](a)[:, :, None] * (weights @ slope)
+        return h, slope
 
     def packed(self) -> tuple[Floats, Integers]:
         """What `forward` takes: its numbers, layer by layer; and L, then inputs, outputs, activation of each layer."""

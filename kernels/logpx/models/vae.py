@@ -5,20 +5,21 @@ r"""A variational autoencoder: a normal latent behind a neural network, with its
     Gaussian     log p(x given z) = Σ_j log N(x_j; m_j, s_j²),   m = f(z), s fixed; or (m, v) = f(z) with s = e^{v/2}
                  (log variance), or s = log(1 + e^v) (softplus)
 
-Sources: D. P. Kingma and M. Welling (2014), arXiv:1312.6114, appendix C; D. J. Rezende, S. Mohamed and D. Wierstra (2014),
-arXiv:1401.4082. The marginal has no closed form. With one or two latents it is an integral that two quadrature rules
-agree on to 1e-6 nats (`logpx.quadrature`); the decoder is evaluated at a node once for all rows of x, whose densities are
-then one matrix product. With more latents there is no exact route, and log p(x) is what is to be estimated.
+Sources: D. P. Kingma and M. Welling (2014), arXiv:1312.6114, appendix C; D. J. Rezende, S. Mohamed and D. Wierstra
+(2014), arXiv:1401.4082. The marginal has no closed form. With one or two latents it is an integral that two quadrature
+rules agree on to 1e-6 nats (`logpx.quadrature`); the decoder is evaluated at a node once for all rows of x, whose
+densities are then one matrix product. With more latents there is no exact route, and log p(x) is what is to be
+estimated.
 
 The kernel takes strips of samples through the decoder (`logpx.dense`, `logpx.activations`). Cost of d → h → p with tanh
 and Bernoulli pixels: h (d + p) multiply-adds, h hyperbolic tangents, p exponentials and p/64 logarithms a sample: the
 factors 1 + e^{−|a|} ≤ 2 are multiplied, 64 at a time, before a logarithm is taken. In float32 all but logarithms and
 their sum is float32; log p(x given z) is off by some 1e-6 of its size.
 
-The default proposal is a product of two-component mixtures: the encoder's q(z given x), made wider, with a small share of
-the prior in each latent, which bounds the weights by a multiple of the largest likelihood; an encoder's Gaussian alone
-has lighter tails than the posterior of a decoder that levels off. Without an encoder the first component is a Laplace
-approximation at the mode.
+The default proposal is a product of two-component mixtures: the encoder's q(z given x), made wider, with a small share
+of the prior in each latent, which bounds the weights by a multiple of the largest likelihood; an encoder's Gaussian
+alone has lighter tails than the posterior of a decoder that levels off. Without an encoder the first component is a
+Laplace approximation at the mode.
 """
 
 from __future__ import annotations
@@ -38,26 +39,25 @@ from logpx.checks import whole
 from logpx.errors import InputError, NotAvailableError
 from logpx.models import vae_file
 from logpx.models.base import DEFAULT_WIDEN, check_states, check_x, positive, rows_or_one
-from logpx.models.mlp import Network
+from logpx.models.mlp import FUNCTIONS, Network
 from logpx.models.vae_kernel import BERNOULLI, FIXED, LOG_VARIANCE, SOFTPLUS, log_joint, log_joint_scalar
 from logpx.proposals import Gaussian, Product
 from logpx.proposals.base import Floats, Integers, packed, set_fields, two_parts
 
 LOG_2PI = math.log(2 * math.pi)
+softplus = FUNCTIONS["softplus"]
 #: Scales that a network gives as numbers of any sign, by name.
-SCALES = {
+SCALES: dict[str, Callable[[Any], Any]] = {
     "log_variance": lambda raw: np.exp(0.5 * raw),
     "log_scale": np.exp,
-    "softplus": lambda raw: np.logaddexp(0.0, raw),
+    "softplus": softplus,
 }
 #: Share of the prior in the default proposal, all latents together; a latent's own is this over d.
 PRIOR_SHARE = 0.05
-#: Points that a search for a mode starts from the best of; step of second differences there.
-N_STARTS, STEP = 64, 1e-3
-#: Corners of a central second difference, and their signs.
-CORNERS, SIGNS = ((1, 1), (1, -1), (-1, 1), (-1, -1)), np.array([1, -1, -1, 1])
-#: Least curvature of −log p(x, z) that is believed: nothing is taken to be wider than twice the prior.
-LEAST_CURVATURE = 0.25
+#: Points of the prior that a search for a mode starts from the best of; its steps, and how often each is halved.
+N_STARTS, N_STEPS, N_HALVINGS = 256, 30, 8
+#: Latents whose log likelihoods are worked out together: what a network needs for them stays in cache.
+PIECE = 2048
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -67,8 +67,8 @@ class VAE:
     Parameters
     ----------
     decoder : Network
-        From d latents to p logits (Bernoulli), p means (Gaussian of fixed scales), or 2p numbers: p means, then what the
-        p scales are made of.
+        From d latents to p logits (Bernoulli), p means (Gaussian of fixed scales), or 2p numbers: p means, then what
+        the p scales are made of.
     likelihood : "bernoulli" or "gaussian"
     scale : array (p,), float, "log_variance" or "softplus"
         Of a Gaussian likelihood: its standard deviations, or how they come from the decoder's second half.
@@ -100,7 +100,7 @@ class VAE:
     name: ClassVar[str] = "vae"
     summary: ClassVar[str] = "variational autoencoder: a normal latent behind a neural network"
     exact_route: ClassVar[str] = "two quadrature rules that agree to 1e-6 nats, for one or two latents"
-    second_route: ClassVar[str] = "Gauss-Hermite quadrature with a forward pass of its own"
+    second_route: ClassVar[str] = "Gauss-Legendre rules over the latents, a forward pass of its own"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
     theta: Floats = field(init=False, repr=False)
@@ -122,8 +122,8 @@ class VAE:
         kind, p, scales = _likelihood(decoder, likelihood, scale)
         if encoder is not None and (encoder.n_inputs, encoder.n_outputs) != (p, 2 * d):
             raise InputError(
-                f"the encoder takes {encoder.n_inputs} numbers and gives {encoder.n_outputs}; beside {p} observed numbers "
-                f"and {d} latents it must take {p} and give {2 * d}: means, then scales"
+                f"the encoder takes {encoder.n_inputs} numbers and gives {encoder.n_outputs}; beside {p} observed "
+                f"numbers and {d} latents it must take {p} and give {2 * d}: means, then scales"
             )
         if encoder_scale not in SCALES:
             raise InputError(f"encoder_scale is {encoder_scale!r}; it is one of {', '.join(SCALES)}")
@@ -196,9 +196,14 @@ class VAE:
 
         By one matrix product (three where the decoder gives scales), with x and means taken from the rows' mean.
         """
-        rows, means, scales = self._rows(np.atleast_2d(X))[0], *self._halves(self._latents(Z))
+        rows, latents = self._rows(np.atleast_2d(X))[0], self._latents(Z)
+        pieces = [self._log_likelihood(rows, latents[i : i + PIECE]) for i in range(0, len(latents), PIECE)]
+        return np.concatenate(pieces, axis=1)
+
+    def _log_likelihood(self, rows: Floats, Z: Floats) -> Floats:
+        means, scales = self._halves(Z)
         if scales is None:
-            return np.asarray(rows @ means.T - np.logaddexp(0.0, means).sum(axis=1))
+            return np.asarray(rows @ means.T - softplus(means).sum(axis=1))
         centre = rows.mean(axis=0)
         x, m, weights = rows - centre, means - centre, 1 / np.broadcast_to(scales, means.shape) ** 2
         constant = 0.5 * np.log(weights / (2 * np.pi)).sum(axis=1) - 0.5 * (m * m * weights).sum(axis=1)
@@ -279,31 +284,61 @@ class VAE:
         """
         rows, batched = self._rows(x)
         factor = DEFAULT_WIDEN if widen is None else float(positive("widen", widen, (0,)))
-        means, scales = self._laplace(rows) if self.encoder is None else self._encoded(rows)
+        means, scales = self._laplace(rows)
         share = PRIOR_SHARE / self.n_latents
         shares = np.broadcast_to([1 - share, share], (*means.shape, 2))
         both = np.stack([means, 0 * means], axis=-1), np.stack([factor * scales, 1 + 0 * scales], axis=-1)
         return Product(*(rows_or_one(part, batched) for part in (shares, *both)))
 
     def _laplace(self, rows: Floats) -> tuple[Floats, Floats]:
-        """A mode of log p(x, z) and the posterior's standard deviations by the curvature there, (n, d) each."""
-        d = self.n_latents
-        starts = np.vstack([np.zeros(d), np.random.default_rng(0).standard_normal((N_STARTS - 1, d))])
-        found = [self._mode(row[None], starts) for row in rows]
-        return np.array([mode for mode, _ in found]), np.array([scales for _, scales in found])
+        """A mode of log p(x, z), and standard deviations by Fisher's information there, (n, d) each.
 
-    def _mode(self, row: Floats, starts: Floats) -> tuple[Floats, Floats]:
-        def loss(Z: Floats) -> Floats:
-            return 0.5 * (Z * Z).sum(axis=1) - self.log_likelihood(row, Z)[0]
+        Fisher scoring with steps halved until log p(x, z) rises, from the best of N_STARTS draws of the prior and the
+        encoder's mean. The information I + JᵀFJ, F that of the decoder's outputs and J their derivatives, is the
+        expected curvature; it is never below the prior's.
+        """
+        points = np.random.default_rng(0).standard_normal((N_STARTS, self.n_latents))
+        points[0] = 0.0
+        z = points[np.argmax(self.log_likelihood(rows, points) - 0.5 * (points**2).sum(axis=1), axis=1)]
+        if self.encoder is not None:
+            encoded = self._encoded(rows)[0]
+            z = np.where((self._heights(rows, encoded) > self._heights(rows, z))[:, None], encoded, z)
+        for _ in range(N_STEPS):
+            slopes, information = self._slopes(rows, z)
+            step, height = np.linalg.solve(information, slopes[:, :, None])[:, :, 0], self._heights(rows, z)
+            for _ in range(N_HALVINGS):
+                better = self._heights(rows, z + step) >= height
+                step = np.where(better[:, None], step, 0.5 * step)
+            z = z + np.where(better[:, None], step, 0.0)
+        covariance = np.linalg.inv(self._slopes(rows, z)[1])
+        return z, np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
 
-        start = starts[np.argmin(loss(starts))]
-        mode = scipy.optimize.minimize(lambda z: float(loss(z[None])[0]), start, method="BFGS").x
-        d = len(mode)
-        steps = STEP * np.eye(d)
-        corners = mode + np.array([a * steps[k] + b * steps[j] for k in range(d) for j in range(d) for a, b in CORNERS])
-        curvature = (loss(corners).reshape(d, d, len(CORNERS)) * SIGNS).sum(axis=-1) / (4 * STEP**2)
-        values, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
-        return mode, np.sqrt((vectors**2 / np.maximum(values, LEAST_CURVATURE)).sum(axis=1))
+    def _heights(self, rows: Floats, z: Floats) -> Floats:
+        """log p(x_i, z_i), up to a constant, row by row: (n,)."""
+        means, scales = self._halves(z)
+        if scales is None:
+            terms = rows * means - softplus(means)
+        else:
+            terms = -np.log(scales) - 0.5 * ((rows - means) / scales) ** 2
+        return np.asarray(terms.sum(axis=1) - 0.5 * (z * z).sum(axis=1))
+
+    def _slopes(self, rows: Floats, z: Floats) -> tuple[Floats, Floats]:
+        """Gradients of log p(x_i, z_i), (n, d), and the information (n, d, d)."""
+        outputs, jacobian = self.decoder.with_jacobian(z)
+        means, scales = self._halves(z)
+        if scales is None:
+            chances = scipy.special.expit(outputs)
+            score, fisher = rows - chances, chances * (1 - chances)
+        else:
+            e = (rows - means) / scales
+            score, fisher = e / scales, np.broadcast_to(scales**-2.0, means.shape)
+            if isinstance(self.scale, str):
+                raw = outputs[:, self.n_observed :]
+                growth = 0.5 + 0 * raw if self.scale == "log_variance" else scipy.special.expit(raw) / scales
+                score = np.concatenate([score, (e * e - 1) * growth], axis=1)
+                fisher = np.concatenate([fisher, 2 * growth**2], axis=1)
+        gradient = np.einsum("nj,njk->nk", score, jacobian) - z
+        return gradient, np.eye(self.n_latents) + np.einsum("nj,njk,njl->nkl", fisher, jacobian, jacobian)
 
     # -- samples ------------------------------------------------------------------------------------------------------
 

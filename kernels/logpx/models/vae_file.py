@@ -4,18 +4,18 @@ The first holds the architecture, the likelihood, and eight golden values; the s
 Face's `safetensors`: a header of names, dtypes and shapes, then the numbers).
 
     format "logpx-vae", version 1; n_latents d, n_observed p; dtype of the tensors, "float32" or "float64"
-    likelihood   {"kind": "bernoulli"}: the decoder gives p logits; {"kind": "gaussian", "scale": …} with "fixed" (p means;
-                 tensor scale (p,)), "log_variance" or "softplus" (2p numbers: means, then what scales are made of)
+    likelihood   {"kind": "bernoulli"}: the decoder gives p logits; {"kind": "gaussian", "scale": …} with "fixed" (p
+                 means; tensor scale (p,)), "log_variance" or "softplus" (2p: means, then what scales are made of)
     decoder      layers from the input on, "linear" or an activation
     encoder      null, or {"layers": [...], "scale": "log_variance", "log_scale" or "softplus"}: means, then raw scales
     golden       x (p,), z (8, d), log_likelihood (8,) = log p(x given z), log_q (8,) = log q(z given x) or null
     about        anything; not read
     tensors      decoder.0.weight (outputs, inputs), decoder.0.bias, …, numbered by linear layer; encoder.0.weight, …
 
-What a shape cannot tell (a square layer transposed, logits or probabilities, how a scale is meant, which GELU) the golden
-values do: the framework that trained the network worked them out in float64, and here they must come out again, to 1e-9 of
-their size where tensors are float64 and to 1e-5 where they are float32. Where they do not, each misunderstanding is tried,
-and the one that explains the first difference is named.
+What a shape cannot tell (a square layer transposed, logits or probabilities, how a scale is meant, which GELU) the
+golden values do: the framework that trained the network worked them out in float64, and here they must come out again,
+to 1e-9 of their size where tensors are float64 and to 1e-5 where they are float32. Where they do not, each
+misunderstanding is tried, and the one that explains the first difference is named.
 """
 
 from __future__ import annotations
@@ -294,20 +294,24 @@ def _misunderstandings(stored: Stored, part: str) -> Iterator[tuple[str, Stored]
     """What may have been meant, in words, and as it would have to be stored."""
     network = getattr(stored, part)
     own = stored.encoder_scale if part == "encoder" else stored.scale
+
+    def with_network(other: Network) -> Stored:
+        return replace(stored, encoder=other) if part == "encoder" else replace(stored, decoder=other)
+
     for scale in (ENCODER_SCALES if part == "encoder" else RAW) if isinstance(own, str) else ():
-        changed = {"encoder_scale" if part == "encoder" else "scale": scale}
-        yield f"if {part} scales are {scale} and not {own}", replace(stored, **changed)  # type: ignore[arg-type] # one field
+        words = f"if {part} scales are {scale} and not {own}"
+        yield words, replace(stored, encoder_scale=scale) if part == "encoder" else replace(stored, scale=scale)
     square = [i for i, one in enumerate(network.weights) if one.shape[0] == one.shape[1]]
     for chosen in [[i] for i in square] + [square] * (len(square) > 1):
         weights = [one.T if i in chosen else one for i, one in enumerate(network.weights)]
         words = ", ".join(f"{part}.{i}.weight" for i in chosen)
         yield (
             f"with {words} transposed",
-            replace(stored, **{part: Network(weights, network.biases, network.activations)}),
+            with_network(Network(weights, network.biases, network.activations)),
         )
     for i, activation in enumerate(network.activations):
         for other in ACTIVATIONS:
             if other != activation:
                 names = [other if j == i else one for j, one in enumerate(network.activations)]
                 words = f"if what follows {part} layer {i} is {other} and not {activation}"
-                yield words, replace(stored, **{part: Network(network.weights, network.biases, names)})
+                yield words, with_network(Network(network.weights, network.biases, names))

@@ -1,9 +1,9 @@
 r"""The log joint of a variational autoencoder as a kernel; the model and its formulas are in `logpx.models.vae`.
 
 A strip of samples goes through the decoder (`logpx.models.mlp.forward`); then its outputs are taken pixel by pixel. A
-Bernoulli pixel adds x a − max(a, 0) to a sum and multiplies a product by 1 + e^{−|a|} ≤ 2; every 64 pixels a logarithm is
-taken of the product, which neither overflows nor is below 1. A Gaussian pixel adds to a sum of squares. Every 64 pixels
-the sums of the block's precision go into the float64 result.
+Bernoulli pixel adds x a − max(a, 0) to a sum and multiplies a product by 1 + e^{−|a|} ≤ 2; every 64 pixels a logarithm
+is taken of the product, which neither overflows nor is below 1. A Gaussian pixel adds to a sum of squares. Every 64
+pixels the sums, in the block's precision, go into the float64 result.
 """
 
 import math
@@ -111,7 +111,8 @@ def _add_log_likelihood(kind, theta, x, p, values, sums, out):
 def log_joint(theta, dims, x, z, out):
     """theta: constant in two parts, 1/s (p,) where it is fixed, the decoder; dims: p, likelihood, the decoder's."""
     p, kind, d = dims[0], dims[1], z.shape[0]
-    constant, zero = np.float64(theta[0]) + np.float64(theta[1]), z.dtype.type(0.0)
+    constant: float = np.float64(theta[0]) + np.float64(theta[1])
+    zero = z.dtype.type(0.0)
     if kind == BERNOULLI:
         for j in range(p):
             constant = constant if x[j] == 0.0 or x[j] == 1.0 else -np.inf
@@ -145,7 +146,7 @@ def log_joint_scalar(theta, dims, x, z):
         if kind == BERNOULLI:
             if x[j] not in (0, 1):
                 return -np.inf
-            value -= np.logaddexp(0.0, outputs[j] if x[j] == 0 else -outputs[j])
+            value -= float(np.logaddexp(0.0, outputs[j] if x[j] == 0 else -outputs[j]))
         elif kind == FIXED:
             value -= 0.5 * ((x[j] - outputs[j]) * theta[2 + j]) ** 2
         else:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy import linalg, special
 
 from logpx.errors import InputError
 from logpx.models import RBM
@@ -42,6 +42,23 @@ def test_both_layers_give_the_same_partition_function():
     expected = special.logsumexp(every_state(16) @ model.visible_bias + visible)
     np.testing.assert_allclose([model.log_partition, turned.log_partition], expected, rtol=1e-13)
     assert turned.log_marginal(X[0][:12]) < 0
+
+
+def test_all_states_of_twenty_units_a_layer():
+    """2^20 states of one layer against 2^20 of the other, which has other sums."""
+    model, _ = RBM.example(n_latents=20, n_observed=20)
+    turned = RBM(model.weights.T, model.hidden_bias, model.visible_bias)
+    np.testing.assert_allclose(turned.log_partition, model.log_partition, rtol=1e-13)
+
+
+def test_all_states_of_twenty_four_units():
+    """2^24, the most there may be: four machines of six by seven units in one, shuffled; Z is their product."""
+    parts = [RBM.example(seed, n_latents=6, n_observed=7)[0] for seed in range(4)]
+    b, c = (np.concatenate([getattr(m, name) for m in parts]) for name in ("visible_bias", "hidden_bias"))
+    visible, hidden = np.random.default_rng(0).permutation(28), np.random.default_rng(1).permutation(24)
+    weights = linalg.block_diag(*(m.weights for m in parts))[np.ix_(visible, hidden)]
+    expected = sum(special.logsumexp(negative_energies(m)) for m in parts)
+    np.testing.assert_allclose(RBM(weights, b[visible], c[hidden]).log_partition, expected, rtol=1e-13)
 
 
 def test_without_a_prior_beyond_sixteen_hidden_units():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import linalg, special, stats
 
 from logpx.errors import InputError, NotAvailableError
 from logpx.models import SigmoidBeliefNetwork
@@ -34,6 +34,30 @@ def test_log_joint_and_log_marginal_are_products_and_their_sum(d, p):
 def test_p_of_x_adds_up_to_one():
     model, _ = SigmoidBeliefNetwork.example(n_latents=7, n_observed=8)
     np.testing.assert_allclose(np.exp(model.log_marginal(every_state(8))).sum(), 1.0, rtol=1e-13)
+
+
+def test_all_states_of_twenty_latents():
+    """2^20 of them by NumPy: the low ten bits at a time, for each of the high ten."""
+    model, X = SigmoidBeliefNetwork.example(n_latents=20, n_observed=8)
+    half, slopes = every_state(10), model.prior_logits + X[0] @ model.weights
+    low, high = half @ model.weights[:, :10].T, model.bias + half @ model.weights[:, 10:].T
+    parts = [
+        special.logsumexp(half @ slopes[:10] - np.logaddexp(0.0, low + shift).sum(axis=1)) + state @ slopes[10:]
+        for state, shift in zip(half, high, strict=True)
+    ]
+    expected = special.logsumexp(parts) + X[0] @ model.bias - np.logaddexp(0.0, model.prior_logits).sum()
+    np.testing.assert_allclose(model.log_marginal(X[0]), expected, rtol=1e-13)
+
+
+def test_all_states_of_twenty_four_latents():
+    """2^24 of them, the most there may be: four networks of six latents in one, shuffled; p(x) is their product."""
+    parts = [SigmoidBeliefNetwork.example(seed, n_latents=6, n_observed=3) for seed in range(4)]
+    logits, bias = (np.concatenate([getattr(m, name) for m, _ in parts]) for name in ("prior_logits", "bias"))
+    weights, x = linalg.block_diag(*(m.weights for m, _ in parts)), np.concatenate([X[0] for _, X in parts])
+    latents, effects = np.random.default_rng(0).permutation(24), np.random.default_rng(1).permutation(12)
+    model = SigmoidBeliefNetwork(logits[latents], weights[np.ix_(effects, latents)], bias[effects])
+    expected = sum(special.logsumexp(belief_joint(m, X[0], every_state(6))) for m, X in parts)
+    np.testing.assert_allclose(model.log_marginal(x[effects]), expected, rtol=1e-12)
 
 
 def test_many_effects():

@@ -1,4 +1,9 @@
-"""Variational autoencoders against a forward pass written out here, SciPy's densities and Gauss-Hermite quadrature. Exact."""
+"""Variational autoencoders against a forward pass written out here, SciPy's densities and Gauss-Hermite quadrature.
+
+Exact, except the test of samples, which states its false-alarm rate.
+"""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -29,7 +34,7 @@ LIKELIHOODS = {
 
 def network(sizes, activations, seed=0, spread=1.0):
     rng = np.random.default_rng(seed)
-    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+    pairs = list(itertools.pairwise(sizes))
     weights = [rng.normal(0, spread / np.sqrt(n_in), (n_out, n_in)) for n_in, n_out in pairs]
     return Network(weights, [rng.normal(0, 0.3, n_out) for _, n_out in pairs], activations)
 
@@ -56,10 +61,8 @@ def log_likelihood(model, x, z):
     if model.likelihood == "bernoulli":
         return stats.bernoulli.logpmf(x, special.expit(f)).sum(axis=-1)
     scale = model.scale
-    if scale == "log_variance":
-        scale = np.sqrt(np.exp(f[..., p:]))
-    elif scale == "softplus":
-        scale = np.log1p(np.exp(f[..., p:]))
+    if isinstance(scale, str):
+        scale = np.sqrt(np.exp(f[..., p:])) if scale == "log_variance" else np.log1p(np.exp(f[..., p:]))
     return stats.norm.logpdf(x, f[..., :p], scale).sum(axis=-1)
 
 
@@ -85,9 +88,9 @@ def log_joint(model, x, z, dtype="float64"):
 @pytest.mark.parametrize("kind", LIKELIHOODS)
 @pytest.mark.parametrize("d", [1, 2])
 def test_log_marginal_is_the_integral(kind, d):
-    model = make(kind, d)
+    model = make(kind, d, spread=0.8)
     for x in model.sample(2, 4):
-        np.testing.assert_allclose(model.log_marginal(x), by_hermite(model, x), rtol=0, atol=2e-7)
+        np.testing.assert_allclose(model.log_marginal(x), by_hermite(model, x), rtol=0, atol=1e-7)
 
 
 def test_a_linear_decoder_is_factor_analysis():
@@ -116,7 +119,7 @@ def test_many_latents_have_no_exact_route():
 
 SHAPES = {
     "no hidden layer": ((), ["identity"]),
-    "every activation": ((9, 8, 17, 1, 5, 16, 7), [*FUNCTIONS][1:] + ["identity"]),
+    "every activation": ((9, 8, 17, 1, 5, 16, 7), [*list(FUNCTIONS)[1:], "identity"]),
     "an activation at the end": ((30,), ["silu", "sigmoid"]),
 }
 
@@ -124,7 +127,7 @@ SHAPES = {
 @pytest.mark.parametrize("kind", LIKELIHOODS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_kernel_and_scalar_form_are_scipys_density(kind, shape):
-    """70 observed numbers: more than are added together; 3 latents; a number of samples that is no multiple of a strip."""
+    """70 observed numbers, more than are added together; 3 latents; samples that fill no strip."""
     hidden, activations = SHAPES[shape]
     model = make(kind, 3, hidden, 70, activations, spread=2.0)
     x, z = model.sample(1, 1)[0], 1.5 * np.random.default_rng(2).standard_normal((3, 75))
@@ -194,13 +197,9 @@ def test_the_encoder_is_a_gaussian(scale):
     outputs = forward(encoder, X)
     by_name = {"log_variance": np.exp(outputs / 2), "log_scale": np.exp(outputs), "softplus": np.log1p(np.exp(outputs))}
     scales = by_name[scale][:, 2:]
-    q, wide = model.encoder_proposal(X), model.default_proposal(X, 2.0)
+    q = model.encoder_proposal(X)
     np.testing.assert_allclose(q.mean, outputs[:, :2], rtol=1e-13)
     np.testing.assert_allclose(q.scale, scales, rtol=1e-13)
-    z = np.random.default_rng(0).standard_normal((3, 2))
-    both = stats.norm.logpdf(z, outputs[:, :2], 2 * scales), stats.norm.logpdf(z)
-    expected = np.logaddexp(both[0] + np.log(0.975), both[1] + np.log(0.025)).sum(axis=1)
-    np.testing.assert_allclose(wide.log_density(z), expected, rtol=1e-12)
 
 
 def test_without_an_encoder_there_is_none():
@@ -216,8 +215,9 @@ def test_a_laplace_approximation_is_exact_where_the_posterior_is_normal():
     exact = FactorAnalysis(weights, mean, np.full(6, 0.49))
     X = exact.sample(3, 5)
     q, posterior = model.default_proposal(X, 1.0), exact.posterior(X)
-    np.testing.assert_allclose(q.means[..., 0], posterior.mean, atol=1e-4)
-    np.testing.assert_allclose(q.scales[..., 0], np.broadcast_to(np.sqrt(np.diag(posterior.cholesky @ posterior.cholesky.T)), (3, 2)), rtol=1e-4)  # fmt: skip # noqa: E501
+    np.testing.assert_allclose(q.means[..., 0], posterior.mean, rtol=1e-10)
+    scales = np.sqrt((posterior.cholesky**2).sum(axis=1))
+    np.testing.assert_allclose(q.scales[..., 0], np.broadcast_to(scales, (3, 2)), rtol=1e-10)
 
 
 @pytest.mark.parametrize("kind", LIKELIHOODS)
@@ -233,6 +233,28 @@ def test_samples_have_the_moments_of_the_marginal(kind):
     residual = (X - model.decode(Z)).std(axis=0)
     if kind == "fixed":
         assert np.all(np.abs(residual / model.scale - 1) < 6 / np.sqrt(2 * n))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_derivatives_of_networks_are_central_differences(name):
+    net = network([3, 5, 4], [name, name], spread=2.0)
+    z, h = np.random.default_rng(1).standard_normal((6, 3)), 1e-6
+    outputs, slopes = net.with_jacobian(z)
+    np.testing.assert_allclose(outputs, forward(net, z), rtol=1e-12)
+    differences = [(forward(net, z + h * e) - forward(net, z - h * e)) / (2 * h) for e in np.eye(3)]
+    np.testing.assert_allclose(slopes, np.stack(differences, axis=-1), atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", LIKELIHOODS)
+def test_the_default_proposal_is_at_a_mode(kind):
+    """No step of 0.02 in any direction is uphill, by the density written out here."""
+    model = make(kind, d=3, spread=1.0, encoder=True)
+    X = model.sample(4, 1)
+    q = model.default_proposal(X)
+    for x, mode in zip(X, q.means[..., 0], strict=True):
+        around = mode + np.concatenate([np.zeros((1, 3)), 0.02 * np.eye(3), -0.02 * np.eye(3)])
+        heights = log_likelihood(model, x, around) + stats.norm.logpdf(around).sum(axis=1)
+        assert np.all(heights[1:] < heights[0])
 
 
 # -- what is refused ----------------------------------------------------------------------------------------------
@@ -295,6 +317,6 @@ def test_a_tile_reads_the_same_in_plain_python():
             for i in range(0, n, dense.TILE_BYTES // rows.itemsize):
                 for r in range(0, n_out, 8):
                     dense._tile_plain(theta, r * (n_in + 1), n_in, columns.ravel(), plain.reshape(-1), r, i)
-            np.testing.assert_allclose(rows, plain, atol=50 * np.finfo(dtype).eps)
-            np.testing.assert_allclose(rows[:n_out], bias[:, None] + weights @ columns, atol=50 * np.finfo(dtype).eps)
+            np.testing.assert_allclose(rows, plain, atol=200 * np.finfo(dtype).eps)
+            np.testing.assert_allclose(rows[:n_out], bias[:, None] + weights @ columns, atol=200 * np.finfo(dtype).eps)
             assert np.all(rows[n_out:] == 0)
