@@ -255,7 +255,7 @@ def test_probabilities_are_not_ranked_with_densities(store):
     """Those of binary pixels are the highest numbers of the store."""
     caption = FIGURES["digits"].caption(FIGURES["digits"].data(store))
     assert "The highest is that of VAE (Gaussian) with 8 latents" in caption
-    assert "(VAE (Bernoulli)): the log of a probability, which does not compare with a density" in caption
+    assert "Of binary pixels, ink or none: VAE (Bernoulli) with 2 latents" in caption
 
 
 # -- words follow numbers -----------------------------------------------------------------------------------------

@@ -33,7 +33,6 @@ MODELS = ("pca", "autoencoder", "ppca", "factor_analysis", "ppca_mixture", "vae_
 FREE, BINARY = ("pca", "autoencoder"), ("vae_bernoulli",)
 SHOWN = 8  # images in a strip
 SIDE = 8  # pixels on a side
-BEHIND: Style = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
 COLUMNS = (
     *("panel", "model", "n_latents", "index", "log_p", "log_p_is", "std_error", "n_samples"),
     *("n_unsure", "n_at_floor", "n_observed", "pixels"),
@@ -178,11 +177,19 @@ def _scores(axes: Axes, groups: dict[tuple[str, int], Scores], title: str) -> No
     axes.xaxis.set_major_locator(FixedLocator(list(range(len(latents)))))
     axes.xaxis.set_major_formatter(FixedFormatter([str(n) for n in latents]))
     axes.set_xlim(-0.5, len(latents) - 0.5)
+    axes.margins(y=0.14)
     axes.set_xlabel("number of latents")
     axes.set_title(title)
-    for i, name in enumerate(reversed(models)):
-        where: Style = {"transform": axes.transAxes, "ha": "right", "fontweight": "bold", "bbox": BEHIND}
-        axes.text(0.985, 0.05 + 0.09 * i, s.title(name), color=look(name).ink, **where)
+    _names(axes, models)
+
+
+def _names(axes: Axes, models: Sequence[str]) -> None:
+    """The models' names in a row along the lower edge, below what is drawn, each with room by its length."""
+    titles = [s.title(name) for name in models]
+    ends = np.cumsum([len(text) + 2 for text in titles])
+    for name, text, end in zip(models, titles, ends, strict=True):
+        where: Style = {"transform": axes.transAxes, "ha": "center", "fontweight": "bold", "fontsize": 8.5}
+        axes.text((end - 0.5 * len(text) - 1) / ends[-1], 0.03, text, color=look(name).ink, **where)
 
 
 def _strip_plot(axes: Axes, place: float, width: float, one: Scores, how: Look) -> None:
@@ -246,9 +253,9 @@ def _probabilities(binary: dict[tuple[str, int], Scores]) -> str:
     """What binary pixels have, which is no density."""
     if not binary:
         return ""
-    parts = [f"{_mean(one)} with {n} latents ({s.title(model)})" for (model, n), one in binary.items()]
+    parts = [f"{s.title(model)} with {n} latents {_mean(one)}" for (model, n), one in binary.items()]
     return (
-        f" Of binary pixels, ink or none, the mean is {words.listed(parts)}: the log of a probability, which does not "
+        f" Of binary pixels, ink or none: {words.listed(parts)}. This is the log of a probability, which does not "
         "compare with a density."
     )
 
