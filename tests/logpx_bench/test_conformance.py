@@ -299,9 +299,10 @@ IN_PROCESS = ("shapes", "side effects", "finite", "scalar", "normalisation")
 
 @pytest.mark.parametrize("name", logpx.models.REGISTRY)
 def test_no_model_of_ours_fails(name):
-    """The checks that need no run of the engine; `logpx check NAME` makes all of them."""
+    """The checks that are quick; `logpx check NAME` makes all of them. The sum over the 4096 states of the variational
+    autoencoder's x is not quick."""
     made = conformance.subject(name)
-    said = {check: found(check, made) for check in IN_PROCESS}
+    said = {check: found(check, made) for check in IN_PROCESS if (name, check) != ("vae", "normalisation")}
     assert {check: one.said for check, one in said.items() if one.verdict == FAIL} == {}
     assert said["scalar"].verdict == PASS
 
