@@ -132,6 +132,25 @@ def test_a_log_marginal_of_the_wrong_shape_is_found():
     failed("shapes", subject(log_marginal=lambda x: 0.0), "it must be (2,)")
 
 
+def test_a_kernel_that_does_not_compile_is_found_and_says_what_the_compiler_says():
+    @logpx.per_sample
+    def misnamed(theta, dims, x, z):
+        return theta.weight * z[0]
+
+    made = subject(misnamed, theta={"weights": 1.0})
+    first, *rest = conformance.examine(made)
+    assert (first[0].name, first[1].verdict) == ("compiles", FAIL)
+    assert "Unknown attribute 'weight'" in first[1].said
+    assert "one of the dict's" in first[1].todo
+    assert all(one.verdict == SKIP and "'compiles'" in one.said for _, one in rest)
+
+
+def test_what_a_function_of_the_users_raises_is_a_failure(monkeypatch):
+    monkeypatch.setattr(conformance, "CHECKS", (CHECKS["shapes"],))
+    ((_, said),) = conformance.examine(subject(log_marginal=lambda x: 1 / 0))
+    assert said[:2] == (FAIL, "ZeroDivisionError: division by zero")
+
+
 def test_state_that_is_carried_from_call_to_call_is_found():
     @logpx.log_joint
     def keeps(theta, dims, x, z, out):
@@ -259,9 +278,9 @@ def file(tmp_path, monkeypatch):
 
 def test_an_index_past_an_end_is_found_and_the_rest_is_left(file):
     made = conformance.subject(file(WRITES_PAST))
-    first, *rest = conformance.examine(made)
-    assert (first[0].name, first[1].verdict) == ("indices", FAIL)
-    assert "index 64 is out of bounds for axis 0 with size 64" in first[1].said
+    _, second, *rest = conformance.examine(made)
+    assert (second[0].name, second[1].verdict) == ("indices", FAIL)
+    assert "index 64 is out of bounds for axis 0 with size 64" in second[1].said
     assert all(one.verdict == SKIP and "'indices'" in one.said for _, one in rest)
 
 
@@ -299,9 +318,10 @@ IN_PROCESS = ("shapes", "side effects", "finite", "scalar", "normalisation")
 
 @pytest.mark.parametrize("name", logpx.models.REGISTRY)
 def test_no_model_of_ours_fails(name):
-    """The checks that need no run of the engine; `logpx check NAME` makes all of them."""
+    """The checks that are quick; `logpx check NAME` makes all of them. The sum over the 4096 states of the variational
+    autoencoder's x is not quick."""
     made = conformance.subject(name)
-    said = {check: found(check, made) for check in IN_PROCESS}
+    said = {check: found(check, made) for check in IN_PROCESS if (name, check) != ("vae", "normalisation")}
     assert {check: one.said for check, one in said.items() if one.verdict == FAIL} == {}
     assert said["scalar"].verdict == PASS
 

@@ -1,5 +1,6 @@
 """Is a model of one's own what it says it is? The checks of `logpx check`, in the order in which they are made.
 
+    compiling      the kernel compiles
     bounds         no index leaves its array
     inputs         shapes; the kernel writes to out alone
     values         neither nan nor +inf
@@ -18,13 +19,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from logpx_bench import user_file
-from logpx_bench.conformance import bounds, forms, inputs, normalisation, repeats, speed, truth, values
+from logpx_bench.conformance import bounds, compiling, forms, inputs, normalisation, repeats, speed, truth, values
 from logpx_bench.conformance.base import FAIL, PASS, SKIP, Check, Finding, Subject
 from logpx_bench.errors import InputError, LogpxError
 
 #: Every check, in order.
 CHECKS: tuple[Check, ...] = tuple(
-    check for module in (bounds, inputs, values, forms, repeats, truth, normalisation, speed) for check in module.CHECKS
+    check
+    for module in (compiling, bounds, inputs, values, forms, repeats, truth, normalisation, speed)
+    for check in module.CHECKS
 )
 
 __all__ = ["CHECKS", "FAIL", "PASS", "SKIP", "Check", "Finding", "Subject", "examine", "subject"]
@@ -49,12 +52,16 @@ def examine(made: Subject) -> Iterator[tuple[Check, Finding]]:
     broken = ""
     for check in CHECKS:
         if broken:
-            yield check, Finding(SKIP, f"after a failure of '{broken}', which could bring the others down")
+            yield check, Finding(SKIP, f"first see to '{broken}'")
             continue
         try:
             found = check.run(made)
         except LogpxError as error:
-            found = Finding(FAIL, str(error), "See what the error says")
+            found = Finding(FAIL, str(error), "Do what the error says")
+        except Exception as error:  # of the user's own functions
+            found = Finding(
+                FAIL, f"{type(error).__name__}: {error}", "A function of the model, or a proposal, raised this"
+            )
         if check.vital and found.verdict == FAIL:
             broken = check.name
         yield check, found

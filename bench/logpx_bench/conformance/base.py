@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 @dataclass(frozen=True)
 class Check:
     """A check: its name, one line on it, and how it is made. Where one that is `vital` fails, the others are skipped:
-    a model that writes where it must not could take them down with it."""
+    there is nothing to run, or it writes where it must not and could take them down with it."""
 
     name: str
     summary: str
