@@ -5,12 +5,10 @@ route that shares no function with it (`second_routes`). For one row: n_replicat
 each, with their standard errors, so that RMSE and coverage can be read; and streams of 2^18 samples, timed, from which
 come ESS and the time of a sample: points, proposal, log joint and full ladder, through the public `estimate`.
 
-Latents are counted as discrete where 64 draws of the proposal are all whole numbers.
-
 Stored in `values`: "exact" and "second", one a row of data; "replicates" and "std_errors", one a replicate; "ns" a
-sample and "ess_fraction", one a timed stream; "n_discrete". The other columns are those of the first timed stream;
-`n_evaluations` and `seconds` are of all. `model_options` also hold both routes in words. A model of the user's own has
-an exact answer of its own making, and no second.
+sample and "ess_fraction", one a timed stream; "n_discrete", of the latents. The other columns are those of the first
+timed stream; `n_evaluations` and `seconds` are of all. `model_options` also hold both routes in words. A model of the
+user's own has an exact answer of its own making, and no second.
 """
 
 from pathlib import Path
@@ -32,8 +30,8 @@ if TYPE_CHECKING:
     from logpx_bench.suite import Experiment
 
 SETTINGS = {"repeats": Option(int, 1, 1000, "timed streams", default=5)}
-#: Samples of a timed stream, and draws that tell discrete latents from continuous ones.
-N_TIMED, N_LOOKED_AT = 2**18, 64
+#: Samples of a timed stream.
+N_TIMED = 2**18
 
 
 def expand(suite: str, experiment: "Experiment") -> list[Cell]:
@@ -77,7 +75,6 @@ def run(cell: Cell, resources: Resources) -> Record:
     fit_seconds, clock = clock.wall(), ledger.Clock()
     every = estimates(cell, model, x, proposal)
     replicates, timed = every[0], every[1:]
-    drawn = logpx.samples(model, x, proposal, 0, N_LOOKED_AT, seed=seed_of(cell, "looked at")).z
     values = {
         "exact": exact,
         "second": second,
@@ -85,7 +82,7 @@ def run(cell: Cell, resources: Resources) -> Record:
         "std_errors": replicates.std_error,
         "ns": [1e9 * one.seconds / N_TIMED for one in timed],
         "ess_fraction": [one.ess / N_TIMED for one in timed],
-        "n_discrete": [np.all(drawn == np.floor(drawn), axis=0).sum()],
+        "n_discrete": [proposal.n_discrete],
     }
     kl, chi2 = divergence(model, x, proposal)
     routes = {name: getattr(model, name, None) for name in ("exact_route", "second_route")}

@@ -191,15 +191,8 @@ def models(facts: Facts) -> list[Block]:
     table = facts.tables["models"]
     if not table:
         return []
-    header = (
-        "model",
-        "latents",
-        "exact route",
-        "second route",
-        "max |difference|, nats",
-        "ns a sample",
-        "ESS / samples",
-    )
+    numbers = ("max |difference|, nats", "ns a sample", "ESS / samples")
+    header = ("model", "latents", "exact route", "second route", *numbers)
     rows = tuple(
         (
             s.title(row["model"]),
