@@ -51,7 +51,7 @@ LAYERS = {
         ("",),
         ("errors", "schema", "counts", "dask_worker"),
         ("options", "machine", "ledger", "moments", "assembly", "cluster", "exits", "union"),
-        ("store", "model_file"),
+        ("store", "model_file", "networks"),
         ("data", "estimators", "roofline", "score", "second_routes"),
         ("user_file",),
         ("conformance",),

@@ -9,6 +9,9 @@ dropped: `kept` says which remain, and every log p(x) is a density over those pi
 
 "file" is what a Python file of the user's defines, model and rows (`model_file`); for `logpx run --model`.
 
+Bernoulli models of the digits see whole images, ink (1) where the intensity is 1/2 or more and none (0) elsewhere;
+their log p(x) is that of a probability, and does not compare with a density.
+
 Factor analysis gives each pixel a noise variance of its own; that of a pixel which is almost always blank goes to
 zero, and its log density to infinity. The floor is (1/16)²/12, the variance of rounding to a step of 1/16: no model
 may claim to know a pixel better than the data was written down.
@@ -26,7 +29,7 @@ from numpy.typing import NDArray
 
 from logpx import models as library
 from logpx.proposals import Proposal
-from logpx_bench import model_file
+from logpx_bench import model_file, networks
 from logpx_bench.errors import InputError
 from logpx_bench.options import Option, fail
 
@@ -167,6 +170,20 @@ def _make_factor_analysis(options: Mapping[str, Any], data: str) -> tuple[Any, N
     return model, model.sample(16, options["seed"])
 
 
+def _network(kind: str, likelihood: str) -> ModelEntry:
+    """A variational autoencoder that was trained on the digits."""
+
+    def make(options: Mapping[str, Any], data: str) -> tuple[Any, NDArray[np.float64]]:
+        held_out = digits().test
+        rows = digits().binary(held_out) if likelihood == "Bernoulli" else held_out
+        return networks.vae(kind, options["n_latents"]), rows
+
+    allowed = networks.sizes(kind)
+    latents = Option(int, min(allowed), max(allowed), f"latent dimensions: {allowed}", default=min(allowed))
+    summary = f"variational autoencoder of the digits, {likelihood} pixels, trained beforehand"
+    return ModelEntry(kind, summary, {"n_latents": latents}, ("digits",), make)
+
+
 def _make_mixture_target(options: Mapping[str, Any], data: str) -> tuple[Any, NDArray[np.float64]]:
     sizes = {name: options[name] for name in ("n_latents", "n_components")}
     return library.GaussianMixtureTarget.example(options["seed"], **sizes)
@@ -191,6 +208,8 @@ MODELS = {
         ModelEntry(
             "mixture_target", library.GaussianMixtureTarget.summary, _MIXTURE, ("sample",), _make_mixture_target
         ),
+        _network("vae_bernoulli", "Bernoulli"),
+        _network("vae_gaussian", "Gaussian"),
         *(_example(name) for name in library.REGISTRY if name not in _FITTED),
     )
 }

@@ -341,7 +341,7 @@ def _ranked(cell: Row, variant: str, level: int, a: NDArray[np.float64], b: NDAr
 
 
 def gallery(store: Store, experiment: str = "digits", suite: str | None = None) -> Table:
-    """Images, one row each: `model` ("data", "pca", "ppca", "factor_analysis"), `n_latents` (0 for the data), `panel`
+    """Images, one row each: `model` ("data", "pca", "ppca", …), `n_latents` (0 for the data), `panel`
     ("data", "reconstruction", "sample"), `index` (0, 1, …), `pixels` (64 numbers, row by row, 0 to 1 for data)."""
     table, seen = [], False
     for cell in runs(store, experiment, suite):

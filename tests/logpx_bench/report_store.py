@@ -217,10 +217,13 @@ def add_stages(store, whole=9.0, limits=LIMITS, counts=COUNTS):
 
 
 def add_gallery(store):
-    """Noise images and log p(x) of 40 held-out images for PCA, PPCA and factor analysis."""
+    """Noise images and log p(x) of 40 held-out images for the models of the digits; VAEs of 8 latents are estimated."""
     rng = np.random.default_rng(5)
-    for model, offset in (("pca", None), ("ppca", 0.0), ("factor_analysis", 9.0)):
+    offsets = {"pca": None, "autoencoder": None, "ppca": 0.0, "factor_analysis": 9.0}
+    offsets |= {"vae_gaussian": 12.0, "vae_bernoulli": 110.0}
+    for model, offset in offsets.items():
         for n_latents in (2, 8):
+            estimated = model.startswith("vae_") and n_latents > 2
             values = {
                 "n_images": [40.0],
                 "reconstruction_rmse": [0.2],
@@ -232,14 +235,16 @@ def add_gallery(store):
                     "sample": rng.random(8 * 64),
                     "log_p": -140 + offset + 3 * n_latents + 8 * rng.standard_normal(40),
                 }
+            if estimated:
+                values |= {"std_error": np.linspace(0.01, 0.05, 40), "n_unsure": [3.0]}
             cell = _cell(
                 "digits",
                 "gallery",
                 model=model,
                 n_latents=n_latents,
                 row=None,
-                estimator="exact",
-                n_samples=0,
+                estimator="importance" if estimated else "exact",
+                n_samples=4096 if estimated else 0,
                 n_replicates=0,
             )
             store.write_cell(cell, values=values)

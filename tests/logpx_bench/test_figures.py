@@ -207,11 +207,17 @@ def test_an_ess_that_is_off_is_pointed_out(store):
     assert f"at 4 latents and width {rows[0]['width']:g} it reads {number}%" in module.caption(off)
 
 
-def test_the_digits_figure_says_that_pca_cannot_sample(store):
+def test_the_digits_figure_says_what_has_no_density(store):
     table = FIGURES["digits"].data(store)
     texts = [text.get_text() for text in FIGURES["digits"].draw(table).findobj(Text)]
-    assert "PCA has no density: it cannot sample" in texts
-    assert "can neither sample nor give a log p(x)" in FIGURES["digits"].caption(table)
+    for name in ("PCA", "autoencoder"):
+        assert f"{name}: no p(x), so it cannot sample" in texts
+    assert "grey pixels, a density (PCA and autoencoder: no p(x))" in texts
+    assert "PCA and autoencoder can reconstruct but have no density, and can neither sample nor give a log p(x)" in (
+        FIGURES["digits"].caption(table)
+    )
+    assert {row["model"] for row in table if row["log_p_is"] == "no p(x)"} == {"pca", "autoencoder"}
+    assert all(row["log_p"] is None for row in table if row["log_p_is"] == "no p(x)")
     assert "Factor analysis stands on a floor" in FIGURES["digits"].caption(table)
     counted = [row | {"n_at_floor": 7.0, "n_observed": 61} for row in table if row["panel"] == "log_p"]
     assert "(7 of 61 pixels with 2 latents and 7 of 61 pixels with 8" in FIGURES["digits"].caption(counted)
@@ -222,6 +228,34 @@ def test_the_digits_figure_says_that_pca_cannot_sample(store):
         ]
     )
     assert strip[:, :8].tolist() == np.reshape(pixels, (8, 8)).tolist()
+
+
+def test_the_digits_figure_tells_estimates_from_exact_values(store):
+    table = FIGURES["digits"].data(store)
+    texts = [text.get_text() for text in FIGURES["digits"].draw(table).findobj(Text)]
+    assert texts.count("estimate") == 2
+    caption = FIGURES["digits"].caption(table)
+    assert (
+        "$2^{12}$ samples an image, no replicates; the standard error of an image is 0.030 nats in the median"
+        in caption
+    )
+    assert "for 6 of 80 Pareto $\\hat k$ says that neither estimate nor error is to be trusted" in caption
+    assert "VAE (Gaussian) ≈ " in caption.partition("8 latents")[2]
+    assert "≈" not in caption.partition("8 latents")[0]
+    rows = [row for row in table if row["panel"] == "log_p" and row["log_p_is"] != "no p(x)"]
+    assert {(row["model"], row["n_latents"]) for row in rows if row["log_p_is"] == "estimate"} == {
+        ("vae_gaussian", 8),
+        ("vae_bernoulli", 8),
+    }
+    exact = [row | {"log_p_is": "exact"} if row["log_p_is"] == "estimate" else row for row in table]
+    assert FIGURES["digits"].caption(exact).endswith("Exact values: no Monte Carlo, no replicates.")
+
+
+def test_probabilities_are_not_ranked_with_densities(store):
+    """Those of binary pixels are the highest numbers of the store."""
+    caption = FIGURES["digits"].caption(FIGURES["digits"].data(store))
+    assert "The highest is that of VAE (Gaussian) with 8 latents" in caption
+    assert "Of binary pixels, ink or none: VAE (Bernoulli) with 2 latents" in caption
 
 
 # -- words follow numbers -----------------------------------------------------------------------------------------

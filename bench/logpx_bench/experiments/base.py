@@ -198,10 +198,11 @@ def stream_seed(*parts: Any) -> int:
 
 @functools.cache
 def harness_hash() -> str:
-    """Sixteen hex digits over the source of what decides a cell's content: data, models, estimators, kinds."""
+    """Sixteen hex digits over what decides a cell's content: source of data, models, estimators, kinds; weights."""
     here = Path(__file__).parent
-    above = ("data.py", "model_file.py", "estimators.py", "assembly.py", "counts.py", "roofline.py")
-    return hash_of([*sorted(here.glob("*.py")), *(here.parent / name for name in above)])
+    above = ("data.py", "model_file.py", "networks.py", "estimators.py", "assembly.py", "counts.py", "roofline.py")
+    weights = sorted((here.parent / "weights").iterdir())
+    return hash_of([*sorted(here.glob("*.py")), *(here.parent / name for name in above), *weights])
 
 
 def hash_of(paths: list[Path]) -> str:

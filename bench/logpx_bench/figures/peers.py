@@ -68,6 +68,8 @@ CASES: Mapping[str, str] = {
     "chain_ppca_2_8": "PPCA, 2 → 8",
     "chain_ppca_16_64": "PPCA, 16 → 64",
     "chain_mixture_64": "mixture, 64-D",
+    "chain_vae_2": "VAE, 2 → 64",
+    "chain_vae_10": "VAE, 10 → 64",
 }
 
 

@@ -36,6 +36,8 @@ TITLES: Mapping[str, str] = {
     "gaussian_box": "Gaussian box",
     "ppca_mixture": "mixture of PPCA",
     "vae": "VAE",
+    "vae_gaussian": "VAE (Gaussian)",
+    "vae_bernoulli": "VAE (Bernoulli)",
 }
 ORDER = ("uniform", "prior", "importance")
 FILE = "file"  # the data of a model from a user's file: its own

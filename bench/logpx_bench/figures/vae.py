@@ -62,12 +62,12 @@ def draw(table: s.Table) -> Figure:
     """A column a likelihood: log p(x) and bounds above, gaps below."""
     every = cases(table)
     with style():
-        figure, axes = panels(2, len(every), height=5.6, left=0.095, right=0.855, wspace=0.22, hspace=0.16)
-        gaps = [float(row["gap"]) for row in table if resolved(row)] or [1.0]
+        figure, axes = panels(2, len(every), height=5.6, left=0.11, right=0.855, wspace=0.22, hspace=0.16)
+        gaps = [shown(row) for row in table if shown(row) > 0]
         for column, (likelihood, rows) in enumerate(every):
             above, below = axes[column], axes[column + len(every)]
             _values(above, rows)
-            _gaps(below, rows, (min(gaps) / 1.8, max(gaps) * 1.8))
+            _gaps(below, rows, (min(gaps) / 1.5, max(gaps) * 1.8))
             above.set_title(_title(likelihood, rows))
             above.tick_params(labelbottom=False)
             below.tick_params(labelleft=column == 0)
@@ -104,12 +104,16 @@ def resolved(row: s.Row) -> bool:
     return float(row["gap"]) > SIGMAS * float(row["std_error"])
 
 
+def shown(row: s.Row) -> float:
+    """A gap, or the most that it can be where it is not told from zero."""
+    return float(row["gap"]) + (0.0 if resolved(row) else SIGMAS * float(row["std_error"]))
+
+
 def _gaps(axes: Axes, rows: s.Table, limits: tuple[float, float]) -> None:
     for _, look, own in of_k(rows):
         sure, rest = [row for row in own if resolved(row)], [row for row in own if not resolved(row)]
         axes.plot(s.column(sure, "rank"), s.column(sure, "gap"), **_mark(look))
-        most = [row["gap"] + SIGMAS * row["std_error"] for row in rest]
-        axes.plot(s.column(rest, "rank"), most, **_mark(look) | {"markerfacecolor": "white"})
+        axes.plot(s.column(rest, "rank"), list(map(shown, rest)), **_mark(look) | {"markerfacecolor": "white"})
     axes.set_yscale("log")
     axes.set_ylim(*limits)
     axes.yaxis.set_major_locator(LogLocator(base=10, numticks=8))
@@ -130,12 +134,12 @@ def _title(likelihood: str, rows: s.Table) -> str:
 def _words_of(likelihood: str, rows: s.Table) -> str:
     bounds = of_k(rows)
     gaps = [
-        f"{name(k)} {words.nats(statistics.median(own))} (at most {words.number(max(own))})"
+        f"{words.nats(statistics.median(own))} ({name(k)}; at most {words.number(max(own))})"
         for k, own in ((k, s.column(own, "gap")) for k, _, own in bounds)
     ]
-    shown = f"{rows[0]['n_latents']} latents, {len(bounds[0][2])} held-out images"
-    said = f"{_title(likelihood, rows)}, {shown}: in the median {words.listed(gaps)} below the exact"
-    return f"{said} $\\log p(x)$. {_in_order(bounds)}"
+    case = f"{_title(likelihood, rows)}, {rows[0]['n_latents']} latents, {len(bounds[0][2])} held-out images"
+    said = f"the bounds lie, in the median, {words.listed(gaps)} below the exact $\\log p(x)$"
+    return f"{case}: {said}. {_in_order(bounds)}"
 
 
 def _in_order(bounds: list[tuple[int, Look, s.Table]]) -> str:

@@ -191,7 +191,15 @@ def models(facts: Facts) -> list[Block]:
     table = facts.tables["models"]
     if not table:
         return []
-    header = ("model", "latents", "exact route", "second route", "max |difference|, nats", "ns a sample", "ESS / $k$")
+    header = (
+        "model",
+        "latents",
+        "exact route",
+        "second route",
+        "max |difference|, nats",
+        "ns a sample",
+        "ESS / samples",
+    )
     rows = tuple(
         (
             s.title(row["model"]),
@@ -204,9 +212,10 @@ def models(facts: Facts) -> list[Block]:
         )
         for row in table
     )
-    counts = words.listed([str(count) for count in sorted({row["n_rows"] for row in table})])
+    counts = sorted({row["n_rows"] for row in table})
+    over = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     caption = (
-        f"Differences are the largest over {counts} rows of data each; time and ESS are of the model's own "
+        f"Differences are the largest over {over} rows of data each; time and ESS are of the model's own "
         "default proposal, one thread, points, proposal, log joint and full ladder. Everything else that was measured: "
         "[models.csv](data/models.csv)."
     )

@@ -195,10 +195,43 @@ def mixture_log_joint(case: Case, dtype: str, layout: str, form: str, n: int) ->
     return log_joint
 
 
+def vae_log_joint(case: Case, dtype: str, layout: str, form: str, n: int) -> LogJoint:
+    """log p(x, z) of the autoencoder: log(1 + e^a) "direct", or its factors "multiplied" before one logarithm."""
+    data, across = case.arrays(dtype), layout == "aos"
+    kind, axis = np.dtype(dtype).type, 1 if layout == "aos" else 0
+    W1, W2 = ((data[name].T.copy() if across else data[name].copy()) for name in ("W1", "W2"))
+    b1, b2 = ((data[name] if across else data[name][:, None]) for name in ("b1", "b2"))
+    hidden, logits = (np.empty(shape(layout, len(data[name]), n), dtype) for name in ("b1", "b2"))
+    work, spare = np.empty_like(logits), np.empty(n, dtype)
+
+    def log_joint(row: int, z: Array, out: Array) -> None:
+        np.matmul(*((z, W1) if across else (W1, z)), out=hidden)
+        np.tanh(np.add(hidden, b1, out=hidden), out=hidden)
+        np.matmul(*((hidden, W2) if across else (W2, hidden)), out=logits)
+        np.add(logits, b2, out=logits)
+        np.matmul(*((logits, data["X"][row]) if across else (data["X"][row], logits)), out=out)
+        if form == "direct":
+            np.logaddexp(kind(0), logits, out=work)
+            out -= np.sum(work, axis=axis, out=spare)
+        else:
+            np.maximum(logits, kind(0), out=work)
+            out -= np.sum(work, axis=axis, out=spare)
+            np.exp(np.negative(np.abs(logits, out=work), out=work), out=work)
+            np.prod(np.add(work, kind(1), out=work), axis=axis, out=spare)
+            out -= np.log(spare, out=spare)
+        squares(layout, z, spare)
+        out -= np.multiply(spare, kind(0.5), out=spare)
+        out += kind(data["constant"])
+
+    return log_joint
+
+
 def log_joint_of(case: Case, dtype: str, layout: str, form: str, n: int) -> LogJoint:
     """Of the case's model, for chunks of n samples; with buffers of its own, so one a thread."""
-    make = mixture_log_joint if case.model == "mixture" else linear_log_joint
-    return make(case, dtype, layout, form, n)
+    return LOG_JOINTS[case.model](case, dtype, layout, form, n)
+
+
+LOG_JOINTS = {"linear": linear_log_joint, "mixture": mixture_log_joint, "vae": vae_log_joint}
 
 
 def chain(case: Case, dtype: str, threads: int, variant: Variant, make_log_joint: Any = log_joint_of) -> Run:

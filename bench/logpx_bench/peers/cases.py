@@ -17,10 +17,12 @@ the model as it is (`W`, `mu`, `noise`) and reduced: with Ψ^{−½} W = Q R, th
 
 (`R`, `T`, `reduced_constant`), for libraries that would rather pay d² than p d a sample. Mixture cases: log p(x, z) =
 log evidence + log Σ π_k N(z; m_k, diag v_k) with z in R^64, the evidence N(x; 0, 1) of one number x, q Gaussian.
+Autoencoder cases: a decoder 2 → 128 → 64 or 10 → 128 → 64 with tanh, binary pixels, see `autoencoder`.
 
-Exact answers: log p(x) from SciPy's multivariate normal, or the evidence; its Monte Carlo standard error √(χ²(p‖q)/n),
-χ² in closed form (`logpx.proposals.divergences`; for the mixture a double sum over components). A time counts where
-the answer is within 5 standard errors, plus in float32 a floor for its rounding: 4e-6 max(1, |log p|) + 1e-5 nats.
+Exact answers: log p(x) from SciPy's multivariate normal, or the evidence, or a lattice; its Monte Carlo standard error
+√(χ²(p‖q)/n), χ² in closed form (`logpx.proposals.divergences`; for the mixture a double sum over components) or by the
+same lattice. A time counts where the answer is within 5 standard errors, plus in float32 a floor for its rounding: 4e-6
+max(1, |log p|) + 1e-5 nats.
 """
 
 import functools
@@ -31,9 +33,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from logpx.proposals import Gaussian, divergences
+from logpx_bench.peers.autoencoder import autoencoder
 
 Array = NDArray[np.float64]
 Data = Mapping[str, Any]
@@ -66,7 +69,7 @@ class Case:
     kind : str
         "uniforms", "normals", "exp", "logsumexp", "log_joint" or "chain".
     model : str
-        "linear" or "mixture" for log joints and chains, else "".
+        "linear", "mixture" or "vae" for log joints and chains, else "".
     n : int
         Elements (numbers or samples) that one run does.
     size : int
@@ -265,6 +268,18 @@ CASES = {
             lambda: mixture(64, 10),
             "mixture",
         ),
+        *(
+            Case(
+                f"chain_vae_{d}",
+                f"whole chain, autoencoder, {d} latents, 128 hidden, 64 binary pixels",
+                "chain",
+                2**17,
+                2**17,
+                functools.partial(autoencoder, d, ROWS),
+                "vae",
+            )
+            for d in (2, 10)
+        ),
     )
 }
 
@@ -273,6 +288,10 @@ CASES = {
 
 def log_joint_exact(data: Data, z: Array) -> Array:
     """log p(x_0, z) of latents z (n, d) by SciPy, in float64."""
+    if "W1" in data:
+        logits = data["b2"] + np.tanh(data["b1"] + z @ data["W1"].T) @ data["W2"].T
+        likelihood = stats.bernoulli.logpmf(data["X"][0], special.expit(logits)).sum(axis=1)
+        return np.asarray(stats.norm.logpdf(z).sum(axis=1) + likelihood)
     if "log_pi" in data:
         parts = stats.norm.logpdf(z[:, None], data["m"], np.sqrt(data["v"])).sum(axis=-1) + data["log_pi"]
         return np.asarray(data["log_evidence"] + np.logaddexp.reduce(parts, axis=1))

@@ -75,6 +75,8 @@ def _logsumexp(case: Case) -> list[Variant]:
 def _forms(case: Case) -> list[dict[str, Any]]:
     """Layouts and algebra, the likeliest first. XLA takes too much memory to write out 64 × 16 products."""
     ways = [("soa", "direct", "matrix"), ("aos", "direct", "matrix")]
+    if case.model == "vae":
+        ways = [(layout, form, "matrix") for form in ("multiplied", "direct") for layout in ("soa", "aos")]
     if case.model == "linear":
         written_out = [("soa", "direct", "unrolled")] * (case.data["W"].size < 100)
         reduced = [("soa", "reduced", "unrolled"), ("soa", "reduced", "matrix"), ("aos", "reduced", "matrix")]
@@ -98,6 +100,8 @@ def _chain(case: Case) -> list[Variant]:
     first, eager = (Variant.of(mode == "compiled", mode=mode, **plain) for mode in ("compiled", "eager"))
     few = case.data["proposal_scale"].size == 2
     steps = (2**16, 2**14, 2**13) if few else (2**12, 2**10, 2**13)
+    if case.model == "vae":
+        steps = (2**11, 2**10, 2**13)
     centre = forms[0] | {"normals": OWN, "generator": GENERATORS[0], "mode": "compiled", "threads": "pool"}
     centre |= {"chunk": steps[0], "vectors": WIDE, "sum": SUMS[1]}
     found = starred(centre, chunk=steps, normals=NORMALS, generator=GENERATORS, vectors=(NARROW,), threads=("XLA",))

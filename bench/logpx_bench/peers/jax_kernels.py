@@ -139,6 +139,23 @@ def log_joint_mixture(terms: tuple[Any, Any, Any], z: Any, axis: int) -> Any:
     return jnp.squeeze(high, axis) + jnp.log(jnp.exp(logs - high).sum(axis))
 
 
+def log_joint_vae(data: dict[str, Any], x: Any, multiplied: bool, z: Any, axis: int) -> Any:
+    """Log joint of the autoencoder's latents (d, …) or (…, d), as in `arrays.vae_log_joint`."""
+    if axis == 0:
+        over = (slice(None), *[None] * (z.ndim - 1))
+        hidden = jnp.tanh(jnp.tensordot(data["W1"], z, 1) + data["b1"][over])
+        logits = jnp.tensordot(data["W2"], hidden, 1) + data["b2"][over]
+        inner = jnp.tensordot(x, logits, 1)
+    else:
+        logits = jnp.tanh(z @ data["W1"].T + data["b1"]) @ data["W2"].T + data["b2"]
+        inner = logits @ x
+    if multiplied:
+        rest = jnp.maximum(logits, 0).sum(axis) + jnp.log(jnp.prod(1 + jnp.exp(-jnp.abs(logits)), axis))
+    else:
+        rest = jax.nn.softplus(logits).sum(axis)
+    return data["constant"] + inner - rest - 0.5 * (z * z).sum(axis)
+
+
 # -- chains -------------------------------------------------------------------------------------------------------
 
 
@@ -146,7 +163,7 @@ def log_weights(data: dict[str, Any], dtype: str, variant: Variant) -> Callable[
     """A function (key, row, shape) → log weights of that shape, from fresh latents."""
     soa, reduced = variant["layout"] == "soa", variant["form"] == "reduced"
     unrolled = variant["products"] == "unrolled"
-    d, mixture = len(data["proposal_scale"]), "log_pi" in data
+    d, mixture, vae = len(data["proposal_scale"]), "log_pi" in data, "W1" in data
     axis = 0 if soa else -1
     means, scale = jnp.asarray(data["proposal_mean"]), data["proposal_scale"]
     data = {k: jnp.asarray(v) if k in ("X", "T", "reduced_constant") else v for k, v in data.items()}
@@ -167,6 +184,8 @@ def log_weights(data: dict[str, Any], dtype: str, variant: Variant) -> Callable[
         log_q = data["log_q_constant"] - 0.5 * (eps * eps).sum(axis)
         if mixture:
             return log_joint_mixture(mixture_terms(data), z, axis) - log_q
+        if vae:
+            return log_joint_vae(data, data["X"][row], variant["form"] == "multiplied", z, axis) - log_q
         terms = linear_terms(data, row, reduced)
         return (log_joint_linear(terms, [z], False) if soa else log_joint_rows(terms, z)) - log_q
 

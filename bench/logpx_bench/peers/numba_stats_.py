@@ -16,7 +16,7 @@ from logpx_bench.peers.cases import Case
 
 def variants(case: Case, dtype: str) -> list[Variant]:
     """Whole arrays, as first written, and chunks, called from Python or from compiled code; log densities only."""
-    if case.kind not in ("log_joint", "chain"):
+    if case.kind not in ("log_joint", "chain") or case.model == "vae":
         return []
     written = Variant.of(True, mode="eager", layout="soa", chunk=case.size, normals="library", generator="PCG64")
     chunks = (2**9, 2**12) if case.kind == "log_joint" else (2**9, 2**11, 2**13)

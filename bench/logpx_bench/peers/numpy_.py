@@ -22,7 +22,7 @@ def variants(case: Case, dtype: str) -> list[Variant]:
         return written + _combinations(normals=_normals(dtype), generator=GENERATORS, chunk=(2**14, 2**12, 2**16))
     if case.kind in ("exp", "logsumexp"):
         return written + _combinations(chunk=(2**14, 2**12, 2**10) if case.size == 2**14 else (2**14, 2**16))
-    forms = ("matmul", "direct") if case.model == "mixture" else ("reduced", "direct")
+    forms = FORMS[case.model]
     if case.kind == "log_joint":
         return written + _combinations(layout=("soa", "aos"), form=forms, chunk=(2**12, 2**10, 2**9))
     return written + _combinations(
@@ -32,6 +32,10 @@ def variants(case: Case, dtype: str) -> list[Variant]:
         generator=GENERATORS[:2],
         chunk=(2**15, 2**13, 2**11) if case.size > 2**18 else (2**13, 2**11, 2**9),
     )
+
+
+#: Ways to a log joint, the likeliest first.
+FORMS = {"linear": ("reduced", "direct"), "mixture": ("matmul", "direct"), "vae": ("multiplied", "direct")}
 
 
 def _normals(dtype: str) -> tuple[str, str]:
@@ -165,9 +169,19 @@ def mixture_as_written(data: Any, row: int, z: Any) -> Any:
     return data["log_evidence"] + high + np.log(np.exp(parts - high[:, None]).sum(axis=1))
 
 
+def vae_as_written(data: Any, row: int, z: Any) -> Any:
+    """log p(x, z) of latents z (n, d)."""
+    logits = np.tanh(z @ data["W1"].T + data["b1"]) @ data["W2"].T + data["b2"]
+    likelihood = (data["X"][row] * logits - np.logaddexp(0, logits)).sum(axis=1)
+    return data["constant"] - 0.5 * (z**2).sum(axis=1) + likelihood
+
+
+LOG_JOINTS_AS_WRITTEN = {"linear": linear_as_written, "mixture": mixture_as_written, "vae": vae_as_written}
+
+
 def _written_chain(case: Case, dtype: str) -> Run:
     data = case.arrays(dtype)
-    log_joint = mixture_as_written if case.model == "mixture" else linear_as_written
+    log_joint = LOG_JOINTS_AS_WRITTEN[case.model]
     d = len(data["proposal_scale"])
 
     def call(seed: int) -> float:
@@ -183,7 +197,7 @@ def _written_chain(case: Case, dtype: str) -> Run:
 
 def _written_log_joint(case: Case, dtype: str) -> Run:
     data = case.arrays(dtype)
-    log_joint = mixture_as_written if case.model == "mixture" else linear_as_written
+    log_joint = LOG_JOINTS_AS_WRITTEN[case.model]
     return Run(lambda seed: [log_joint(data, 0, data["z"]) for _ in range(case.n_pieces)][-1], case.n)
 
 

@@ -62,6 +62,9 @@ def model_of(case: Case) -> Any:
     if case.model == "mixture":
         target = models.REGISTRY["mixture_target"]
         return target(np.exp(data["log_pi"]), data["m"], data["v"])
+    if case.model == "vae":
+        decoder = models.Network([data["W1"], data["W2"]], [data["b1"], data["b2"]], "tanh")
+        return models.VAE(decoder)
     if np.all(data["noise"] == data["noise"][0]):
         return models.PPCA(data["W"], data["mu"], float(data["noise"][0]))
     return models.FactorAnalysis(data["W"], data["mu"], data["noise"])

@@ -64,6 +64,8 @@ def _logsumexp(case: Case) -> list[Variant]:
 
 def _forms(case: Case) -> list[dict[str, Any]]:
     ways = [("soa", "direct", "matrix"), ("aos", "direct", "matrix")]
+    if case.model == "vae":
+        ways = [(layout, form, "matrix") for form in ("multiplied", "direct") for layout in ("soa", "aos")]
     if case.model == "linear":
         ways = [("soa", "reduced", "unrolled"), ("soa", "reduced", "matrix"), ("aos", "reduced", "matrix"), *ways]
     return [dict(zip(("layout", "form", "products"), way, strict=True)) for way in ways]
@@ -85,6 +87,8 @@ def _chain(case: Case) -> list[Variant]:
     plain = forms[-1] | {"normals": "library", "mode": "eager", "threads": "torch", "chunk": case.n}
     few = case.data["proposal_scale"].size == 2
     steps = (2**17, 2**15, 2**16) if few else (2**14, 2**12)
+    if case.model == "vae":
+        steps = (2**10, 2**12)
     centre: dict[str, Any] = {"mode": "compiled", "threads": "pool", "chunk": steps[0]}
     middle = centre | {"chunk": steps[1]}
     found = [centre | forms[0] | {"normals": how} for how in NORMALS[::2]]

@@ -118,6 +118,26 @@ def log_joint_mixture(A: torch.Tensor, B: torch.Tensor, c: torch.Tensor, z: torc
     return torch.logsumexp(torch.addmm(torch.addmm(c, z, B.T), z * z, A.T), 1)
 
 
+def log_joint_vae(
+    data: dict[str, torch.Tensor], multiplied: bool, z: torch.Tensor, x: torch.Tensor, c: torch.Tensor, axis: int
+) -> torch.Tensor:
+    """Log joint of the autoencoder's latents (d, n) or (n, d), as in `arrays.vae_log_joint`."""
+    if axis == 0:
+        hidden = torch.tanh(torch.addmm(data["b1"][:, None], data["W1"], z))
+        logits = torch.addmm(data["b2"][:, None], data["W2"], hidden)
+        inner = x @ logits
+    else:
+        hidden = torch.tanh(torch.addmm(data["b1"], z, data["W1"].T))
+        logits = torch.addmm(data["b2"], hidden, data["W2"].T)
+        inner = logits @ x
+    if multiplied:
+        factors = torch.prod(1 + torch.exp(-logits.abs()), axis)
+        rest = torch.clamp(logits, min=0).sum(axis) + torch.log(factors)
+    else:
+        rest = torch.nn.functional.softplus(logits).sum(axis)
+    return c + inner - rest - 0.5 * (z * z).sum(axis)
+
+
 # -- runs ---------------------------------------------------------------------------------------------------------
 
 
@@ -245,6 +265,9 @@ def rows_of(case: Case, data: dict[str, Any], variant: Variant) -> list[tuple[to
     """(b, c) of every row of x; nothing to tell apart in a mixture."""
     if case.model == "mixture":
         return [(torch.zeros(1), torch.zeros(1))]
+    if case.model == "vae":
+        c = torch.tensor(data["constant"], dtype=dtype_of(data["X"].dtype.name))
+        return [(torch.from_numpy(x.copy()), c) for x in data["X"]]
     _, b, c = linear_terms(data, variant["form"] == "reduced")
     return [(torch.from_numpy(each.copy()), torch.tensor(one)) for each, one in zip(b, c, strict=True)]
 
@@ -255,6 +278,9 @@ def weigher(case: Case, data: dict[str, Any], variant: Variant) -> Callable[[Any
     if case.model == "mixture":
         A, B, offset = (torch.from_numpy(each) for each in mixture_terms(data))
         return lambda z, b, c: log_joint_mixture(A, B, offset, z, axis)
+    if case.model == "vae":
+        tensors = {name: torch.from_numpy(data[name].copy()) for name in ("W1", "b1", "W2", "b2")}
+        return lambda z, x, c: log_joint_vae(tensors, variant["form"] == "multiplied", z, x, c, axis)
     matrix, _, _ = linear_terms(data, variant["form"] == "reduced")
     if variant["products"] == "unrolled":
         entries = matrix.tolist()  # an array would be an input of the compiled function, and every entry one of its own

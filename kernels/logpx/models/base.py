@@ -36,6 +36,7 @@ class LatentModel(Protocol):
     theta : ndarray (m,) of float64; dims : ndarray of int64
         The packed parameters and the sizes that the kernel takes.
     n_latents : int
+        Of a model that declares `n_discrete` too, the first so many are whole numbers; otherwise its prior tells.
     n_observed : int or None
         Length of a row of x; None where any length will do.
     prior : Proposal or None

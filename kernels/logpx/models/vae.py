@@ -88,7 +88,7 @@ class VAE:
     >>> decoder = Network([[[1.0]], [[2.0], [-2.0]]], [[0.0], [0.5, 0.5]], "tanh")
     >>> model = VAE(decoder)
     >>> round(model.log_marginal([1, 0]), 6)
-    -0.980531
+    -1.186247
     """
 
     decoder: Network

@@ -134,7 +134,7 @@ class ConditionalGaussian(Proposal):
         lam = np.concatenate([*own, np.broadcast_to(roots, (*rows, roots.size))], axis=-1)
         missing = 0.0 if missing_mass is None and np.all(shares > 0) else missing_mass
         set_fields(self, probabilities=shares, means=means, cholesky=factors, missing_mass=missing, base="normal")
-        set_fields(self, kernel=conditional_gaussian_kernel, n_base=d + 1, n_latents=d + 1)
+        set_fields(self, kernel=conditional_gaussian_kernel, n_base=d + 1, n_latents=d + 1, n_discrete=1)
         set_fields(self, lam=packed(lam), dims=np.array([n_components, d], dtype=np.int64))
 
     def log_density(self, z: ArrayLike) -> Floats:
