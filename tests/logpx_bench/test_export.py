@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from logpx.models import VAE
 from logpx_bench.data import NOISE_FLOOR
 
 HERE = Path(__file__).parent
@@ -189,6 +190,8 @@ def test_what_is_written_is_the_frameworks_own_model(exported, framework, name):
     assert len(header["golden"]["log_likelihood"]) == 8
     assert agrees(header, tensors)
     assert {str(tensor.dtype) for tensor in tensors.values()} == {header["dtype"]}
+    model = VAE.load(outcome(exported, framework, name)[0])  # which works the golden values out once more
+    assert (model.n_latents, model.n_observed) == (header["n_latents"], header["n_observed"])
 
 
 def test_the_oracle_would_see_a_transposed_weight_and_a_wrong_scale(exported):

@@ -99,7 +99,7 @@ WRITTEN = {
     "softplus": lambda n: bernoulli(n, net(nn.Softplus())),
     "sigmoid": lambda n: bernoulli(n, net(nn.Sigmoid())),
     "silu": lambda n: bernoulli(n, net(nn.SiLU())),
-    "nested": lambda n: bernoulli(n, net(nn.Sequential(SHARED, nn.Linear(3, 3), nn.Identity()), SHARED)),
+    "nested": lambda n: bernoulli(n, net(SHARED, nn.Sequential(nn.Linear(3, 3), nn.Identity()), SHARED)),
     "one_layer": lambda n: bernoulli(n, nn.Sequential(nn.Linear(3, 3)).eval()),
     "no_bias": lambda n: bernoulli(n, nn.Sequential(nn.Linear(2, 4, bias=False), nn.Tanh(), nn.Linear(4, 3)).eval()),
     "strided": lambda n: bernoulli(n, strided()),
