@@ -166,6 +166,6 @@ def multiply(theta, at, n_inputs, n_outputs, columns, rows):
     theta holds a `packed_layer` from `at` on.
     """
     length, width = strip_length(columns), TILE_BYTES // columns.itemsize
-    for i in range(0, length, width):
-        for r in range(0, n_outputs, ROWS):
+    for r in range(0, n_outputs, ROWS):
+        for i in range(0, length, width):
             _tile(theta, at + r * (n_inputs + 1), n_inputs, columns, rows, r, i)

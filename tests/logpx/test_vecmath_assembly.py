@@ -44,15 +44,15 @@ pytestmark = [
 COMPILE = """
 import json, math, sys
 import numba
-from logpx import _jit, vecmath
+from logpx import _jit, activations, vecmath
 from logpx.points import REGISTRY
 
-def loop_over(function):
+def loop_over(function, real="float64"):
     @numba.njit(fastmath={"contract"}, error_model="numpy")
     def loop(x, out):
         for i in range(x.size):
             out[i] = function(x[i])
-    loop.compile("void(float64[::1], float64[::1])")
+    loop.compile(f"void({real}[::1], {real}[::1])")
     return loop
 
 @numba.njit
@@ -69,6 +69,10 @@ def planted_branch(x):
 
 skipped = ("bits_of", "float_of", "fma")
 code = {name: loop_over(getattr(vecmath, name)) for name in vecmath.__all__ if name not in skipped}
+for name in ("tanh", "sigmoid", "normal_tail", "gelu", "gelu_tanh"):
+    code[name] = loop_over(getattr(activations, name))
+for name in ("tanh32", "exp_minus32"):
+    code[name] = loop_over(getattr(activations, name), "float32")
 code["planted exp"], code["planted branch"] = loop_over(planted_exp), loop_over(planted_branch)
 for points in REGISTRY.values():
     for kind, kernel in points.kernels.items():
@@ -114,10 +118,15 @@ FEWEST = {
     "sin_2pi": 20,
     "cos_2pi": 20,
     "normal_quantile": 60,
+    "tanh": 18,
+    "sigmoid": 16,
+    "normal_tail": 26,
+    "gelu": 40,
+    "gelu_tanh": 22,
     "independent normal": 28,
 }
-SINGLE = ["independent uniform float32", "independent normal float32"]
-KERNELS = ["independent uniform", "independent normal", *SINGLE]
+SINGLE = {"independent uniform float32": 1, "independent normal float32": 28, "tanh32": 13, "exp_minus32": 9}
+KERNELS = ["independent uniform", "independent normal", *list(SINGLE)[:2]]
 
 
 @pytest.mark.parametrize("name", FEWEST)
@@ -134,7 +143,7 @@ def test_products_of_philox_are_packed(assembly, name):
     assert len(re.findall(PACKED_PRODUCT[MACHINE], assembly[name])) >= 16
 
 
-@pytest.mark.parametrize(("name", "fewest"), [(SINGLE[0], 1), (SINGLE[1], 28)])
+@pytest.mark.parametrize(("name", "fewest"), SINGLE.items())
 def test_single_precision_is_packed_and_nowhere_double(assembly, name, fewest):
     code = assembly[name]
     assert packed_single(code) >= fewest

@@ -204,12 +204,16 @@ def vae_log_joint(case: Case, dtype: str, layout: str, form: str, n: int) -> Log
     hidden, logits = (np.empty(shape(layout, len(data[name]), n), dtype) for name in ("b1", "b2"))
     work, spare = np.empty_like(logits), np.empty(n, dtype)
 
+    def times(matrix: Array, samples: Array, out: Array) -> None:
+        first, second = (samples, matrix) if across else (matrix, samples)
+        np.matmul(first, second, out=out)
+
     def log_joint(row: int, z: Array, out: Array) -> None:
-        np.matmul(*((z, W1) if across else (W1, z)), out=hidden)
+        times(W1, z, hidden)
         np.tanh(np.add(hidden, b1, out=hidden), out=hidden)
-        np.matmul(*((hidden, W2) if across else (W2, hidden)), out=logits)
+        times(W2, hidden, logits)
         np.add(logits, b2, out=logits)
-        np.matmul(*((logits, data["X"][row]) if across else (data["X"][row], logits)), out=out)
+        times(data["X"][row], logits, out)
         if form == "direct":
             np.logaddexp(kind(0), logits, out=work)
             out -= np.sum(work, axis=axis, out=spare)

@@ -28,7 +28,9 @@ DTYPES = ("float64", "float32")
 #: matrix product; and a running maximum and sum of exponentials, chunk by chunk or in lanes, in PyTorch, NumPy and JAX
 #: alike. A loop in plain Numba is that library's own way, but `reduced` is ours there too.
 BY_HAND: Mapping[str, tuple[str, ...]] = {
-    "form": ("reduced",),  # a QR decomposition beforehand: d² products a sample in place of p d
+    # a QR decomposition beforehand: d² products a sample in place of p d; the factors 1 + e^{−|a|} of a Bernoulli
+    # likelihood multiplied before one logarithm, in place of a softplus a pixel
+    "form": ("reduced", "multiplied"),
     "normals": ("box-muller, words", "box-muller, own sine"),  # uniforms from raw bits, sine by a polynomial
     "products": ("unrolled",),  # a matrix product written out, number by number
     "target": ("avx2", "native"),  # a C program of intrinsics: there is no library

@@ -55,7 +55,9 @@ SCALES: dict[str, Callable[[Any], Any]] = {
 #: Share of the prior in the default proposal, all latents together; a latent's own is this over d.
 PRIOR_SHARE = 0.05
 #: Points of the prior that a search for a mode starts from the best of; its steps, and how often each is halved.
-N_STARTS, N_STEPS, N_HALVINGS = 256, 30, 8
+N_STARTS, N_STEPS, N_HALVINGS = 256, 60, 8
+#: Nats by which log p(x, z) may fall in a step: rounding must not decide where a search ends.
+SLACK = 1e-9
 #: Latents whose log likelihoods are worked out together: what a network needs for them stays in cache.
 PIECE = 2048
 
@@ -307,7 +309,9 @@ class VAE:
             slopes, information = self._slopes(rows, z)
             step, height = np.linalg.solve(information, slopes[:, :, None])[:, :, 0], self._heights(rows, z)
             for _ in range(N_HALVINGS):
-                better = self._heights(rows, z + step) >= height
+                better = self._heights(rows, z + step) >= height - SLACK
+                if better.all():
+                    break
                 step = np.where(better[:, None], step, 0.5 * step)
             z = z + np.where(better[:, None], step, 0.0)
         covariance = np.linalg.inv(self._slopes(rows, z)[1])

@@ -42,6 +42,35 @@ def _bernoulli(pixel, logits, factor, total, product):
 
 
 @_jit.leaf
+def _bernoulli_four(pixels, p0, p1, p2, p3, factor, total, product):
+    """The same for four pixels: one load and store of sums for four."""
+    x0, x1, x2, x3 = pixels
+    zero = p0.dtype.type(0.0)
+    for i in range(total.size):
+        a, b, c, d = p0[i], p1[i], p2[i], p3[i]
+        low = (x0 * a - (a if a > zero else zero)) + (x1 * b - (b if b > zero else zero))
+        high = (x2 * c - (c if c > zero else zero)) + (x3 * d - (d if d > zero else zero))
+        total[i] += low + high
+        product[i] *= (factor(abs(a)) * factor(abs(b))) * (factor(abs(c)) * factor(abs(d)))
+
+
+@_jit.leaf
+def _bernoulli_pixels(x, p, values, factor, sums, out):
+    """out += log p(x given z) of one strip of Bernoulli pixels."""
+    length = dense.strip_length(values)
+    total, product = sums[:length], sums[length : 2 * length]
+    rows = values.reshape(values.size // length, length)
+    for first in range(0, p, TOGETHER):
+        last = min(first + TOGETHER, p)
+        for j in range(first, last - 3, 4):
+            pixels = x[j], x[j + 1], x[j + 2], x[j + 3]
+            _bernoulli_four(pixels, rows[j], rows[j + 1], rows[j + 2], rows[j + 3], factor, total, product)
+        for j in range(last - last % 4, last):
+            _bernoulli(x[j], rows[j], factor, total, product)
+        _settle_bernoulli(total, product, out)
+
+
+@_jit.leaf
 def _settle_bernoulli(total, product, out):
     for i in range(out.size):
         out[i] += np.float64(total[i]) - vecmath.log(np.float64(product[i]))
@@ -81,18 +110,13 @@ def _settle_gaussian(total, out):
 
 
 @_jit.inner
-def _add_log_likelihood(kind, theta, x, p, values, sums, out):
-    """out += log p(x given z) of one strip, from the decoder's outputs."""
+def _gaussian_pixels(kind, theta, x, p, values, sums, out):
+    """out += log p(x given z) of one strip of Gaussian pixels, but for its constant."""
     length = dense.strip_length(values)
-    total, product = sums[:length], sums[length : 2 * length]
+    total = sums[:length]
     for j in range(p):
         pixel, means = x[j], values[j * length : (j + 1) * length]
-        if kind == BERNOULLI:
-            if tiles.is_double(values):
-                _bernoulli(pixel, means, _factor, total, product)
-            else:
-                _bernoulli(pixel, means, _factor32, total, product)
-        elif kind == FIXED:
+        if kind == FIXED:
             _gaussian_fixed(pixel, theta[2 + j], means, total)
         else:
             raw = values[(p + j) * length : (p + j + 1) * length]
@@ -101,10 +125,7 @@ def _add_log_likelihood(kind, theta, x, p, values, sums, out):
             else:
                 _gaussian_softplus(pixel, means, raw, total)
         if j % TOGETHER == TOGETHER - 1 or j == p - 1:
-            if kind == BERNOULLI:
-                _settle_bernoulli(total, product, out)
-            else:
-                _settle_gaussian(total, out)
+            _settle_gaussian(total, out)
 
 
 @_jit.kernel("log_joint", dtypes=("float64", "float32"))
@@ -132,7 +153,13 @@ def log_joint(theta, dims, x, z, out):
                 strip[i] -= 0.5 * np.float64(latent[i] * latent[i])
             for i in range(n, length):
                 latent[i] = zero
-        _add_log_likelihood(kind, theta, x, p, forward(theta, at, dims, 2, here, there), sums, strip)
+        values = forward(theta, at, dims, 2, here, there)
+        if kind != BERNOULLI:
+            _gaussian_pixels(kind, theta, x, p, values, sums, strip)
+        elif tiles.is_double(z):
+            _bernoulli_pixels(x, p, values, _factor, sums, strip)
+        else:
+            _bernoulli_pixels(x, p, values, _factor32, sums, strip)
 
 
 def log_joint_scalar(theta, dims, x, z):
