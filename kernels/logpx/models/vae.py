@@ -16,10 +16,10 @@ and Bernoulli pixels: h (d + p) multiply-adds, h hyperbolic tangents, p exponent
 factors 1 + e^{−|a|} ≤ 2 are multiplied, 64 at a time, before a logarithm is taken. In float32 all but logarithms and
 their sum is float32; log p(x given z) is off by some 1e-6 of its size.
 
-The default proposal is a product of two-component mixtures: the encoder's q(z given x), made wider, with a small share
-of the prior in each latent, which bounds the weights by a multiple of the largest likelihood; an encoder's Gaussian
-alone has lighter tails than the posterior of a decoder that levels off. Without an encoder the first component is a
-Laplace approximation at the mode.
+The default proposal is not the encoder's q(z given x), which on data that it was not trained on may be at another mode
+than the posterior, or too narrow (`encoder_proposal` gives it as it is). It is a mixture of Laplace approximations,
+made wider, at modes that searches from the encoder's mean and from draws of the prior end at, with a small share of the
+prior, which bounds the weights: a decoder that levels off leaves the posterior the prior's tails.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from logpx.models import vae_file
 from logpx.models.base import DEFAULT_WIDEN, check_states, check_x, positive, rows_or_one
 from logpx.models.mlp import FUNCTIONS, Network
 from logpx.models.vae_kernel import BERNOULLI, FIXED, LOG_VARIANCE, SOFTPLUS, log_joint, log_joint_scalar
-from logpx.proposals import Gaussian, Product
+from logpx.proposals import Gaussian, Mixture
 from logpx.proposals.base import Floats, Integers, packed, set_fields, two_parts
 
 LOG_2PI = math.log(2 * math.pi)
@@ -52,12 +52,14 @@ SCALES: dict[str, Callable[[Any], Any]] = {
     "log_scale": np.exp,
     "softplus": softplus,
 }
-#: Share of the prior in the default proposal, all latents together; a latent's own is this over d.
-PRIOR_SHARE = 0.05
+#: Share of the prior in the default proposal, and of what is dealt out evenly among the modes that are found.
+PRIOR_SHARE, EVEN_SHARE = 0.05, 0.1
 #: Points of the prior that a search for a mode starts from the best of; its steps, and how often each is halved.
 N_STARTS, N_STEPS, N_HALVINGS = 256, 60, 8
 #: Nats by which log p(x, z) may fall in a step: rounding must not decide where a search ends.
 SLACK = 1e-9
+#: Steps at which a search ends; how near, in standard deviations, two modes are one.
+SMALL_STEP, NEAR = 1e-8, 0.1
 #: Latents whose log likelihoods are worked out together: what a network needs for them stays in cache.
 PIECE = 2048
 
@@ -278,44 +280,54 @@ class VAE:
         outputs, d = self.encoder(rows), self.n_latents
         return outputs[:, :d], SCALES[self.encoder_scale](outputs[:, d:])
 
-    def default_proposal(self, x: ArrayLike, widen: float | None = None) -> Product:
-        """Each latent from the encoder's Gaussian, `widen` times as wide, and from the prior with a share of 0.05/d.
+    def default_proposal(self, x: ArrayLike, widen: float | None = None) -> Mixture:
+        """A mixture of Gaussians at the modes that are found, `widen` times as wide as there, and 5 % of the prior.
 
-        Without an encoder the Gaussian is at a mode of log p(x, z), as wide as the curvature there says. None is 1.3.
-        No weight is above (d/0.05)^d times the largest likelihood, whatever `widen` is.
+        Modes of log p(x, z) are searched for from the encoder's mean, where there is an encoder, and from the best of
+        256 draws of the prior in each quadrant of the first two latents. None is 1.3. No weight is above 20 times
+        the largest likelihood.
         """
         rows, batched = self._rows(x)
         factor = DEFAULT_WIDEN if widen is None else float(positive("widen", widen, (0,)))
-        means, scales = self._laplace(rows)
-        share = PRIOR_SHARE / self.n_latents
-        shares = np.broadcast_to([1 - share, share], (*means.shape, 2))
-        both = np.stack([means, 0 * means], axis=-1), np.stack([factor * scales, 1 + 0 * scales], axis=-1)
-        return Product(*(rows_or_one(part, batched) for part in (shares, *both)))
+        starts = self._starts(rows)
+        modes, scales, heights = self._laplace(np.tile(rows, (len(starts), 1)), starts.reshape(-1, self.n_latents))
+        modes, scales = (np.moveaxis(part.reshape(starts.shape), 0, 1) for part in (modes, scales))
+        shares = _shares(modes, scales, heights.reshape(starts.shape[:2]).T)
+        prior = np.zeros((len(rows), 1, self.n_latents))
+        means, spreads = np.append(modes, prior, axis=1), np.append(factor * scales, prior + 1, axis=1)
+        return Mixture(*(rows_or_one(part, batched) for part in (shares, means, spreads)))
 
-    def _laplace(self, rows: Floats) -> tuple[Floats, Floats]:
-        """A mode of log p(x, z), and standard deviations by Fisher's information there, (n, d) each.
-
-        Fisher scoring with steps halved until log p(x, z) rises, from the best of N_STARTS draws of the prior and the
-        encoder's mean. The information I + JᵀFJ, F that of the decoder's outputs and J their derivatives, is the
-        expected curvature; it is never below the prior's.
-        """
+    def _starts(self, rows: Floats) -> Floats:
+        """Where searches for modes begin, (s, n, d)."""
         points = np.random.default_rng(0).standard_normal((N_STARTS, self.n_latents))
-        points[0] = 0.0
-        z = points[np.argmax(self.log_likelihood(rows, points) - 0.5 * (points**2).sum(axis=1), axis=1)]
-        if self.encoder is not None:
-            encoded = self._encoded(rows)[0]
-            z = np.where((self._heights(rows, encoded) > self._heights(rows, z))[:, None], encoded, z)
+        heights = self.log_likelihood(rows, points) - 0.5 * (points**2).sum(axis=1)
+        quadrants = (points[:, :2] > 0) @ np.array([1, 2])[: min(2, self.n_latents)]
+        starts = [points[np.where(quadrants == k, heights, -np.inf).argmax(axis=1)] for k in np.unique(quadrants)]
+        return np.stack([self._encoded(rows)[0], *starts] if self.encoder is not None else starts)
+
+    def _laplace(self, rows: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
+        """Modes of log p(x_i, ·) near z_i, standard deviations there, (n, d) each, and log p(x, z) less a constant.
+
+        Fisher scoring, each step halved until log p(x, z) rises; a row whose steps have become small stays where it is.
+        The information I + JᵀFJ, F that of the decoder's outputs and J their derivatives, is the expected curvature; it
+        is never below the prior's, and its inverse gives the standard deviations.
+        """
+        z, going = z.copy(), np.arange(len(rows))
         for _ in range(N_STEPS):
-            slopes, information = self._slopes(rows, z)
-            step, height = np.linalg.solve(information, slopes[:, :, None])[:, :, 0], self._heights(rows, z)
+            x, at = rows[going], z[going]
+            slopes, information = self._slopes(x, at)
+            step, height = np.linalg.solve(information, slopes[:, :, None])[:, :, 0], self._heights(x, at)
             for _ in range(N_HALVINGS):
-                better = self._heights(rows, z + step) >= height - SLACK
+                better = self._heights(x, at + step) >= height - SLACK
                 if better.all():
                     break
                 step = np.where(better[:, None], step, 0.5 * step)
-            z = z + np.where(better[:, None], step, 0.0)
+            z[going] = at + np.where(better[:, None], step, 0.0)
+            going = going[np.abs(step).max(axis=1) > SMALL_STEP]
+            if len(going) == 0:
+                break
         covariance = np.linalg.inv(self._slopes(rows, z)[1])
-        return z, np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+        return z, np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)), self._heights(rows, z)
 
     def _heights(self, rows: Floats, z: Floats) -> Floats:
         """log p(x_i, z_i), up to a constant, row by row: (n,)."""
@@ -368,6 +380,20 @@ class VAE:
         weights = rng.normal(0, 1, (h, d)), rng.normal(0, 3 / math.sqrt(h), (p, h))
         model = cls(Network(weights, [rng.normal(0, 0.5, h), rng.normal(0, 0.5, p)], "tanh"))
         return model, model.sample(5, seed + 1)
+
+
+def _shares(modes: Floats, scales: Floats, heights: Floats) -> Floats:
+    """Weights (n, s + 1) of s modes (n, s, d), by their Laplace approximations, and of the prior.
+
+    A mode that was found more than once has its weight in as many parts.
+    """
+    apart = np.abs(modes[:, :, None] - modes[:, None]) / scales[:, :, None]
+    once = 1 / (apart.max(axis=3) < NEAR).sum(axis=2)
+    logs = heights + np.log(scales).sum(axis=2)
+    masses = once * np.exp(logs - logs.max(axis=1, keepdims=True))
+    masses, even = (part / part.sum(axis=1, keepdims=True) for part in (masses, once))
+    shares = (1 - PRIOR_SHARE) * ((1 - EVEN_SHARE) * masses + EVEN_SHARE * even)
+    return np.append(shares, np.full((len(shares), 1), PRIOR_SHARE), axis=1)
 
 
 def _likelihood(decoder: Network, likelihood: str, scale: Any) -> tuple[int, int, Floats | str | None]:

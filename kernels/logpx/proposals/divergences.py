@@ -69,7 +69,7 @@ def log_second_moment(p: Proposal, q: Proposal) -> Any:
 
     Besides the pairs that `kl` takes, p may be a Mixture where q is a diagonal Gaussian.
     """
-    if isinstance(p, Mixture) and isinstance(q, Gaussian) and q.form == "diagonal":
+    if isinstance(p, Mixture) and p.means.ndim == 2 and isinstance(q, Gaussian) and q.form == "diagonal":
         return _plain(_of_mixture(p, q))
     kind = _kind(p, q)
     if kind is None:

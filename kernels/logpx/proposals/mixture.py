@@ -97,12 +97,18 @@ def log_density(lam, n_components, constant, z, out):
 
 
 def packed_density(weights: Floats, means: Floats, scales: Floats) -> Floats:
-    """Largest c in two parts; c_k less it (K,); m and 1/s, each (K, d) filled up with zeros to twos by fours."""
-    n_components, d = means.shape
-    constants = np.log(weights) - 0.5 * d * np.log(2 * np.pi) - np.log(scales).sum(axis=1)
-    filled = np.zeros((2, n_components + n_components % 2, tiles.padded(d)))
-    filled[0, :n_components, :d], filled[1, :n_components, :d] = means, 1 / scales
-    return np.concatenate([two_parts(constants.max()), constants - constants.max(), filled.ravel()])
+    """Largest c in two parts; c_k less it (K,); m and 1/s, each (K, d) filled up with zeros to twos by fours.
+
+    With rows in front of all three arrays, a row of it for each. A weight of zero has c = −inf.
+    """
+    *rows, n_components, d = means.shape
+    with np.errstate(divide="ignore"):
+        constants = np.log(weights) - 0.5 * d * np.log(2 * np.pi) - np.log(scales).sum(axis=-1)
+    filled = np.zeros((*rows, 2, n_components + n_components % 2, tiles.padded(d)))
+    filled[..., 0, :n_components, :d], filled[..., 1, :n_components, :d] = means, 1 / scales
+    largest = constants.max(axis=-1)
+    numbers = filled.reshape(*rows, -1)
+    return np.concatenate([two_parts(largest), constants - largest[..., None], numbers], axis=-1)
 
 
 @_jit.kernel("proposal", dtypes=("float64", "float32"))
@@ -128,16 +134,15 @@ def mixture_kernel(lam, dims, eps, z, log_q):
 
 @dataclass(frozen=True, eq=False, init=False)
 class Mixture(Proposal):
-    """A mixture of K Gaussians with diagonal covariances, one for all rows of x.
+    """A mixture of K Gaussians with diagonal covariances, one for all rows of x or one for each row.
 
     Parameters
     ----------
-    weights : array (K,)
-        Probabilities of the components: at least zero, with sum 1 (within 1e-9; then scaled to 1). Components of
-        weight zero are left out.
-    means : array (K, d)
-    scales : array (K, d)
-        Standard deviations, above zero.
+    weights : array (K,) or (n, K)
+        Probabilities of the components: at least zero, with sum 1 (within 1e-9; then scaled to 1). With n rows, row i
+        is for row i of x; without, components of weight zero are left out.
+    means, scales : arrays (K, d) or (n, K, d)
+        Standard deviations are above zero.
 
     Raises
     ------
@@ -166,30 +171,33 @@ class Mixture(Proposal):
     dims: Integers = field(init=False, repr=False)
 
     def __init__(self, weights: ArrayLike, means: ArrayLike, scales: ArrayLike) -> None:
-        weights, means = as_floats("weights", weights, n_axes=(1,)), as_floats("means", means, n_axes=(2,))
-        scales = as_floats("scales", scales, n_axes=(2,))
-        if weights.shape != means.shape[:1] or scales.shape != means.shape:
+        weights, means = as_floats("weights", weights, n_axes=(1, 2)), as_floats("means", means, n_axes=(2, 3))
+        scales = as_floats("scales", scales, n_axes=(2, 3))
+        if weights.shape != means.shape[:-1] or scales.shape != means.shape:
             raise InputError(
                 f"weights {weights.shape}, means {means.shape}, scales {scales.shape} do not fit; "
-                "they must be (K,), (K, d) and (K, d)"
+                "they must be (K,), (K, d) and (K, d), or all three with n rows in front"
             )
         bad = np.argwhere(scales <= 0)
         if len(bad):
-            k, j = (int(i) for i in bad[0])
-            raise InputError(f"scales[{k}, {j}] is {scales[k, j]}; standard deviations must be above zero")
+            where = ", ".join(str(int(i)) for i in bad[0])
+            raise InputError(f"scales[{where}] is {scales[tuple(bad[0])]}; standard deviations must be above zero")
         shares = Categorical(weights).probabilities
-        kept = shares > 0
+        kept = shares > 0 if weights.ndim == 1 else slice(None)
         weights, means, scales = packed(shares[kept]), packed(means[kept]), packed(scales[kept])
-        edges = scipy.special.ndtri(np.minimum(np.cumsum(weights)[:-1], 1 - 2.0**-53))
-        parts = (edges, scales.ravel(), means.ravel(), packed_density(weights, means, scales))
-        n_components, d = means.shape
+        edges = scipy.special.ndtri(np.minimum(np.cumsum(weights, axis=-1)[..., :-1], 1 - 2.0**-53))
+        rows = means.shape[:-2]
+        flat = (scales.reshape(*rows, -1), means.reshape(*rows, -1))
+        parts = (edges, *flat, packed_density(weights, means, scales))
+        n_components, d = means.shape[-2:]
         set_fields(self, weights=weights, means=means, scales=scales, kernel=mixture_kernel, base="normal")
-        set_fields(self, missing_mass=0.0, n_base=d + 1, n_latents=d, lam=packed(np.concatenate(parts)))
+        set_fields(self, missing_mass=0.0, n_base=d + 1, n_latents=d, lam=packed(np.concatenate(parts, axis=-1)))
         set_fields(self, dims=np.array([n_components, d], dtype=np.int64))
 
     def log_density(self, z: ArrayLike) -> Floats:
-        """log q(z) in nats, z (..., d)."""
+        """log q(z) in nats, z (..., d), or (..., n, d) where there are n rows."""
         centred = (np.asarray(z, dtype=np.float64)[..., None, :] - self.means) / self.scales
-        logs = np.log(self.weights) - (np.log(self.scales) + 0.5 * np.log(2 * np.pi)).sum(axis=1)
+        with np.errstate(divide="ignore"):
+            logs = np.log(self.weights) - (np.log(self.scales) + 0.5 * np.log(2 * np.pi)).sum(axis=-1)
         values: Floats = scipy.special.logsumexp(logs - 0.5 * (centred**2).sum(axis=-1), axis=-1)
         return values

@@ -199,9 +199,10 @@ def test_a_laplace_approximation_is_exact_where_the_posterior_is_normal():
     exact = FactorAnalysis(weights, mean, np.full(6, 0.49))
     X = exact.sample(3, 5)
     q, posterior = model.default_proposal(X, 1.0), exact.posterior(X)
-    np.testing.assert_allclose(q.means[..., 0], posterior.mean, rtol=1e-10)
+    np.testing.assert_allclose(q.means[:, 0], posterior.mean, rtol=1e-10)
+    np.testing.assert_allclose(q.weights, np.broadcast_to([0.2375] * 4 + [0.05], (3, 5)), rtol=1e-13)
     scales = np.sqrt((posterior.cholesky**2).sum(axis=1))
-    np.testing.assert_allclose(q.scales[..., 0], np.broadcast_to(scales, (3, 2)), rtol=1e-10)
+    np.testing.assert_allclose(q.scales[:, 0], np.broadcast_to(scales, (3, 2)), rtol=1e-10)
 
 
 @pytest.mark.parametrize("kind", LIKELIHOODS)
@@ -235,10 +236,30 @@ def test_the_default_proposal_is_at_a_mode(kind):
     model = make(kind, d=3, spread=1.0, encoder=True)
     X = model.sample(4, 1)
     q = model.default_proposal(X)
-    for x, mode in zip(X, q.means[..., 0], strict=True):
+    for x, mode in zip(X, q.means[:, 0], strict=True):
         around = mode + np.concatenate([np.zeros((1, 3)), 0.02 * np.eye(3), -0.02 * np.eye(3)])
         heights = log_likelihood(model, x, around) + stats.norm.logpdf(around).sum(axis=1)
         assert np.all(heights[1:] < heights[0])
+
+
+def test_every_mode_is_found_and_weighted():
+    """A decoder that is even in z, by softplus of z and of −z, makes two modes alike; x far out makes them narrow.
+
+    The share of a mode's weights in the mean weight is ½: within 5 standard errors for 2^14 samples, false alarm 6e-7.
+    A mode that is missed has 0.
+    """
+    decoder = Network([[[1.0], [-1.0]], [[1.0, 1.0]]], [[0.0, 0.0], [0.0]], ["softplus", "identity"])
+    model, x = VAE(decoder, "gaussian", scale=0.05), np.array([3.0])
+    q = model.default_proposal(x)
+    assert {-1.0, 1.0} <= set(np.sign(q.means[:-1, 0]))
+    rng = np.random.default_rng(5)
+    k = rng.choice(len(q.weights), p=q.weights, size=2**14)
+    z = q.means[k, 0] + q.scales[k, 0] * rng.normal(size=2**14)
+    logs = log_likelihood(model, x, z[:, None]) + stats.norm.logpdf(z) - q.log_density(z[:, None])
+    weights = np.exp(logs - model.log_marginal(x))
+    for side in (z > 0, z < 0):
+        share = weights * side
+        assert abs(share.mean() - 0.5) < 5 * share.std() / 2**7
 
 
 # -- what is refused ----------------------------------------------------------------------------------------------

@@ -40,6 +40,28 @@ def test_kernel_is_the_map_and_the_density_of_the_whole_mixture(k, d, n_samples)
     np.testing.assert_allclose(q.log_density(z.T), scipys(q, z), rtol=1e-13, atol=1e-13)
 
 
+def test_a_mixture_for_each_row_is_that_rows_mixture():
+    """Row by row the same density and draws, also where a component has no weight; closed forms are refused."""
+    few, more = make(2, 3, 1), make(3, 3, 2)
+    means, scales = np.stack([more.means, more.means]), np.stack([more.scales, more.scales])
+    means[0, :2], scales[0, :2] = few.means, few.scales
+    rows = Mixture(np.stack([[*few.weights, 0.0], more.weights]), means, scales)
+    assert rows.lam.shape[0] == 2
+    noise = RNG.standard_normal((4, 300))
+    points = np.empty((300, 2, 3))
+    for i, alone in enumerate((few, more)):
+        z, log_q = np.empty((3, 300)), np.empty(300)
+        rows.kernel(rows.lam[i], rows.dims, noise, z, log_q)
+        expected, density = draw(alone, noise)
+        np.testing.assert_allclose(z, expected, rtol=1e-14, atol=1e-14)
+        np.testing.assert_allclose(log_q, density, rtol=1e-13, atol=1e-13)
+        points[:, i] = z.T
+    expected = np.stack([few.log_density(points[:, 0]), more.log_density(points[:, 1])], axis=1)
+    np.testing.assert_allclose(rows.log_density(points), expected, rtol=1e-13)
+    with pytest.raises(InputError, match="closed forms exist"):
+        log_second_moment(rows, Gaussian(np.zeros(3), np.ones(3)))
+
+
 def test_components_far_apart_lose_no_digits():
     """At 1e8 standard deviations from 0 a density that scales before it subtracts is off by 1e-8 of a deviation."""
     q = Mixture([0.5, 0.5], [[1e8], [-1e8]], [[1.0], [0.5]])
