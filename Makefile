@@ -24,7 +24,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help report article peers race test bench lint format types contract install clean distclean
+.PHONY: help report article peers race train test bench lint format types contract install clean distclean
 
 help:  ## list the targets
 	@echo "logpx: make TARGET  (PYTHON=python3.12 chooses the Python, VENV=folder the environment)"
@@ -72,8 +72,11 @@ race: $(STAMP)  ## run the race beside other libraries into the article's store 
 	@"$(LOGPX)" run peers --store $(RESULTS)/article.sqlite
 	@"$(LOGPX)" report --store $(RESULTS)/article.sqlite --out reports
 
+train: peers  ## train the networks that come with logpx anew, with PyTorch; loss curves in results/training
+	@"$(PEERS_VENV)/bin/python" bench/examples/train_digits.py
+
 test: $(STAMP)  ## run the tests and one untimed pass of every benchmark case
-	@"$(BIN)" -m pytest
+	@"$(BIN)" -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench: $(STAMP)  ## time every benchmark case, error beside time, rows into results/results.sqlite
 	@"$(BIN)" -m pytest --benchmark-only

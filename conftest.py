@@ -2,6 +2,7 @@
 
 ====================================  ==========================================================================
 `pytest`                              every test, and one untimed pass of every benchmark case
+`make test`                           the same on several processes (pytest-xdist), a file at a time
 `pytest --benchmark-only`             the benchmark cases, timed, and nothing else
 `pytest --benchmark-only --large`     the same with the cases marked `large`
 `pytest --benchmark-enable`           every test, and the benchmark cases timed
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 #: Not looked through for doctests: what these import is in the environment of `make peers`.
-collect_ignore_glob = ["bench/logpx_bench/peers/*_kernels.py", "bench/examples/*"]
+collect_ignore_glob = ["bench/logpx_bench/peers/*_kernels.py", "bench/examples/*", "tests/logpx_bench/*_exports.py"]
 
 _TIMED = pytest.StashKey[list]()
 _LARGE_LEFT_OUT = pytest.StashKey[int]()
@@ -37,6 +38,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "large: a long benchmark case, run with --large only")
     config.addinivalue_line("markers", "second_route(models): confirms their exact log p(x) by another route")
+    config.pluginmanager.register(OnSeveralProcesses())
     config.stash[_TIMED] = []
     config.stash[_LARGE_LEFT_OUT] = 0
     if not (config.option.benchmark_only or config.option.benchmark_enable):
@@ -117,7 +119,18 @@ def _open_store(config):
     return Store.open(path)
 
 
+class OnSeveralProcesses:
+    """What the processes of pytest-xdist tell the one that sums up: each has collected the same cases."""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node, error):
+        told = getattr(node, "workeroutput", {})
+        node.config.stash[_LARGE_LEFT_OUT] = told.get("large", node.config.stash[_LARGE_LEFT_OUT])
+
+
 def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["large"] = session.config.stash[_LARGE_LEFT_OUT]
     rows = session.config.stash[_TIMED]
     if not rows:
         return

@@ -22,6 +22,7 @@ LAYERS = {
     "logpx": [
         ("errors",),
         ("checks", "faults", "fingerprint"),
+        ("_inside",),
         ("_jit",),
         ("vecmath", "tiles"),
         ("dense", "activations"),
@@ -50,13 +51,15 @@ LAYERS = {
         ("",),
         ("errors", "schema", "counts", "dask_worker"),
         ("options", "machine", "ledger", "moments", "assembly", "cluster", "exits", "union"),
-        ("store",),
-        ("data", "estimators", "roofline", "score"),
+        ("store", "model_file", "networks"),
+        ("data", "estimators", "roofline", "score", "second_routes"),
         ("user_file",),
+        ("conformance",),
         ("peers",),
         ("experiments",),
         ("suite", "resume"),
-        ("runner", "summary", "races", "long_runs", "merging", "doctor"),
+        ("guests",),
+        ("runner", "summary", "races", "long_runs", "catalogue", "merging", "doctor"),
         ("floors",),
         ("targets",),
         ("figures",),
@@ -69,9 +72,11 @@ LAYERS = {
 #: Packages that the library must not need, and that figures must not reach.
 FORBIDDEN = {
     "logpx": {"logpx_bench", "matplotlib", "sqlite3", "typer", "pytest"},
+    "logpx_bench.second_routes": {"logpx", "numba", "matplotlib"},
     "logpx_bench.summary": {"logpx", "numba", "matplotlib"},
     "logpx_bench.races": {"logpx", "numba", "matplotlib"},
     "logpx_bench.long_runs": {"logpx", "numba", "matplotlib"},
+    "logpx_bench.catalogue": {"logpx", "numba", "matplotlib"},
     "logpx_bench.floors": {"logpx", "numba", "matplotlib"},
     "logpx_bench.targets": {"logpx", "numba", "matplotlib"},
     "logpx_bench.figures": {"logpx", "numba", "sqlite3"},
@@ -80,6 +85,8 @@ FORBIDDEN = {
 #: Files of the library that may need one all the same: a checkpoint is an SQLite file.
 EXCEPTED = {("logpx.checkpoint", "sqlite3"), ("logpx.storefile", "sqlite3")}
 
+#: Only these talk to Numba's compiler.
+COMPILERS = {"logpx._jit", "logpx._inside"}
 #: Only _jit sets compile options. Types are free; these files may import what an intrinsic is made of.
 NUMBA_TYPES = {"numba.types"}
 INTRINSIC = {"numba.core", "numba.extending", "llvmlite.ir"}
@@ -198,7 +205,7 @@ def compile_violations(every):
     """Numba's decorators and options outside _jit, in names, attributes, keywords and imports."""
     found = []
     for module in every:
-        if module.package != "logpx" or module.name == "logpx._jit":
+        if module.package != "logpx" or module.name in COMPILERS:
             continue
         allowed = NUMBA_TYPES | NUMBA_ALLOWED.get(module.name, set())
         for target, line in module.imports:

@@ -89,13 +89,15 @@ FIGURE_NAMES = [
     "large_k",
     "stages",
     "digits",
+    "models",
+    "vae",
     "ranking",
     "peers",
 ]
 HELPERS = {
     "logpx.models": {
-        *("base", "user", "linear_gaussian", "finite_mixture", "stick_breaking", "binary_states", "target"),
-        *("mlp", "vae_kernel", "vae_file", "vae_modes"),
+        *("base", "parameters", "user", "linear_gaussian", "finite_mixture", "stick_breaking", "binary_states"),
+        *("target", "mlp", "vae_kernel", "vae_file", "vae_modes"),
     },
     "logpx.proposals": {"base", "divergences"},
     "logpx.points": {"base", "words"},

@@ -3,6 +3,10 @@
 In the order data flows:
 
 suite        what to run: a TOML file read into frozen dataclasses, every key checked
+model_file   a Python file of the user's that defines a model (`user_file`: or a model by name)
+conformance  is a model of one's own what it says it is? The checks of `logpx check`
+guests       a model of one's own in a suite, beside ours
+networks     variational and other autoencoders of the digits, trained beforehand, from weights/
 data         real images (scikit-learn's digits) and simulated data; the models fitted to them
 estimators   an estimator's name and options → a proposal of the library
 experiments  a kind each: ladder, scaling, ranking, gallery; what a cell of it runs and records

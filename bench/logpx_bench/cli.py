@@ -1,7 +1,8 @@
 """The `logpx` command.
 
     logpx run SUITE      run a suite (quick, article, or a TOML file) into a store; run again to resume; --executor
-                         gives long cells to processes or to a Dask cluster
+                         gives long cells to processes or to a Dask cluster; --model adds a model of your own
+    logpx check MODEL    whether a model of your own is what it says it is, and what to do if not
     logpx plan MODEL     the samples and hours that a target standard error takes
     logpx score FILES    log weights from files: estimate, bounds, warnings
     logpx report         draw the figures and the page from a store
@@ -68,8 +69,16 @@ def _opened(path: Path) -> "Store":
 
 @app.command()
 def run(
-    suite: Annotated[str, typer.Argument(help='Name of a suite ("quick", "article") or path of a TOML file.')],
+    suite: Annotated[
+        str, typer.Argument(help='Name of a suite ("quick", "article") or path of a TOML file.')
+    ] = "quick",
     store: StoreOption = DEFAULT_STORE,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="FILE", help="A Python file that defines model and x: it joins the suite's models."
+        ),
+    ] = None,
     only: Annotated[str | None, typer.Option("--only", metavar="NAME", help="One experiment of the suite.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show cells, predicted time and error; run nothing.")
@@ -85,12 +94,16 @@ def run(
 ) -> None:
     """Run a suite into a store; what is there already is skipped."""
     with readable():
-        from logpx_bench import machine, runner
+        from logpx_bench import guests, machine, runner
         from logpx_bench import suite as suites
         from logpx_bench.cluster import executor_for
         from logpx_bench.store import Store
 
         chosen = suites.load(suites.find(suite)).only(only)
+        if model is not None:
+            chosen, absent = guests.invite(chosen, model)
+            for reason in absent:
+                console.print(f"{model} is not in {escape(reason)}", highlight=False, soft_wrap=True)
         n_threads = threads or machine.n_cores()
         if dry_run:
             if not store.exists():
@@ -102,10 +115,13 @@ def run(
         runner.verify(chosen)
         with _opened(store) as results, executor_for(executor, n_threads) as workers:
             done = runner.run(chosen, results, n_threads, executor=workers, resume=resume, fresh=fresh, console=console)
+            waited = guests.compile_seconds(chosen, results)
         skipped = f", {done.n_skipped} were there already" if done.n_skipped else ""
         console.print(
             f"{chosen.name}: {done.n_run} cells run in {done.seconds:.1f} s{skipped}. Results: {store}", soft_wrap=True
         )
+        if not math.isnan(waited):
+            console.print(f"{model}: compiled in {waited:.1f} s, at the start of a process.", soft_wrap=True)
         if done.checkpoints is not None:
             console.print(f"Finished chunks stay in {done.checkpoints}: a run of more samples goes on from them.")
 
@@ -181,6 +197,28 @@ def plan(
             given.model, x, target, proposal=given.proposal, pilot_samples=_count(pilot), seed=seed, threads=threads
         )
         console.print(escape(str(planned)), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def check(
+    model: Annotated[str, typer.Argument(help="A Python file that defines model and x (mine.py), or a model's name.")],
+) -> None:
+    """Examine a model: shapes, values, bits, normalisation, speed; one line a check, and what to do about a failure."""
+    with readable():
+        from logpx_bench import conformance
+
+        subject = conformance.subject(model)
+        colours = {conformance.PASS: "green", conformance.FAIL: "bold red", conformance.SKIP: "yellow"}
+        counts = dict.fromkeys(colours, 0)
+        for one, found in conformance.examine(subject):
+            counts[found.verdict] += 1
+            verdict = f"[{colours[found.verdict]}]{found.verdict}[/]"
+            console.print(f"{verdict}  {one.name:<14} {escape(found.said)}", highlight=False, soft_wrap=True)
+            if found.todo:
+                console.print(f"      {'':<14} → {escape(found.todo)}", highlight=False, soft_wrap=True)
+        console.print(f"{counts['pass']} passed, {counts['fail']} failed, {counts['skip']} skipped", highlight=False)
+        if counts[conformance.FAIL]:
+            raise typer.Exit(1)
 
 
 @app.command()

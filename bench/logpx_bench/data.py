@@ -7,11 +7,17 @@ dropped: `kept` says which remain, and every log p(x) is a density over those pi
 
 "sample" is small and simulated: data drawn from the model itself, whose weights are random but for the seed.
 
+"file" is what a Python file of the user's defines, model and rows (`model_file`); for `logpx run --model`.
+
+Bernoulli models of the digits see whole images, ink (1) where the intensity is 1/2 or more and none (0) elsewhere;
+their log p(x) is that of a probability, and does not compare with a density.
+
 Factor analysis gives each pixel a noise variance of its own; that of a pixel which is almost always blank goes to
 zero, and its log density to infinity. The floor is (1/16)²/12, the variance of rounding to a step of 1/16: no model
 may claim to know a pixel better than the data was written down.
 """
 
+import copy
 import functools
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logpx import models as library
+from logpx.proposals import Proposal
+from logpx_bench import model_file, networks
 from logpx_bench.errors import InputError
 from logpx_bench.options import Option, fail
 
@@ -35,6 +43,8 @@ DATA = {
     "digits": "scikit-learn's digits, 1297 images to train on and 500 held out; models are fitted",
     "sample": "a small simulated data set, drawn from the model itself",
 }
+#: The data of a model from a user's file: its own x. Suites do not name it.
+FILE = "file"
 #: Those whose rows are the same for every model.
 SHARED = ("digits",)
 
@@ -54,6 +64,10 @@ class Digits(NamedTuple):
         whole = np.broadcast_to(self.blank, (*pixels.shape[:-1], 64)).copy()
         whole[..., self.kept] = pixels
         return whole
+
+    def binary(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Kept pixels (..., p) as whole images (..., 64) of 0 and 1: ink where the intensity is 1/2 or more."""
+        return (self.image(pixels) >= 0.5).astype(np.float64)
 
 
 @functools.cache
@@ -112,6 +126,12 @@ _MIXTURE = {
     "n_components": Option(int, 1, 64, "Gaussians in the mixture", default=4),
     "seed": Option(int, 0, 2**31, "of the means, variances and data", default=0),
 }
+_CLUSTERS = {
+    "n_latents": Option(int, 1, 60, "directions within a component", default=2),
+    "n_components": Option(int, 1, 64, "components", default=10),
+    "n_observed": Option(int, 1, 4096, 'observed dimensions, for data = "sample" (default 8)'),
+    "seed": Option(int, 0, 2**31, "of the start of the fit, or of the simulated parameters and data", default=0),
+}
 _SEED = {"seed": Option(int, 0, 2**31, "of the example's parameters and data", default=0)}
 
 
@@ -131,6 +151,14 @@ def _make_ppca(options: Mapping[str, Any], data: str) -> tuple[Any, NDArray[np.f
     return model, model.sample(16, options["seed"])
 
 
+def _make_ppca_mixture(options: Mapping[str, Any], data: str) -> tuple[Any, NDArray[np.float64]]:
+    sizes = {name: options[name] for name in ("n_latents", "n_components")}
+    if data == "digits":
+        fitted = library.PPCAMixture.fit(digits().train, **sizes, seed=options["seed"], noise_floor=NOISE_FLOOR)
+        return fitted, digits().test
+    return library.PPCAMixture.example(options["seed"], **sizes, n_observed=options.get("n_observed", 8))
+
+
 def _make_factor_analysis(options: Mapping[str, Any], data: str) -> tuple[Any, NDArray[np.float64]]:
     if data == "digits":
         fitted = library.FactorAnalysis.fit(
@@ -140,6 +168,20 @@ def _make_factor_analysis(options: Mapping[str, Any], data: str) -> tuple[Any, N
     weights, mean = _simulated(options)
     model = library.FactorAnalysis(weights, mean, np.linspace(0.1, 0.5, len(mean)))
     return model, model.sample(16, options["seed"])
+
+
+def _network(kind: str, likelihood: str) -> ModelEntry:
+    """A variational autoencoder that was trained on the digits."""
+
+    def make(options: Mapping[str, Any], data: str) -> tuple[Any, NDArray[np.float64]]:
+        held_out = digits().test
+        rows = digits().binary(held_out) if likelihood == "Bernoulli" else held_out
+        return networks.vae(kind, options["n_latents"]), rows
+
+    allowed = networks.sizes(kind)
+    latents = Option(int, min(allowed), max(allowed), f"latent dimensions: {allowed}", default=min(allowed))
+    summary = f"variational autoencoder of the digits, {likelihood} pixels, trained beforehand"
+    return ModelEntry(kind, summary, {"n_latents": latents}, ("digits",), make)
 
 
 def _make_mixture_target(options: Mapping[str, Any], data: str) -> tuple[Any, NDArray[np.float64]]:
@@ -153,17 +195,22 @@ def _example(name: str) -> ModelEntry:
 
 
 _BOTH = ("digits", "sample")
+#: Models with an entry of their own.
+_FITTED = ("ppca", "ppca_mixture", "factor_analysis", "mixture_target")
 
 #: Models a suite may name: those that are fitted to the digits, and the example of every other.
 MODELS = {
     entry.name: entry
     for entry in (
         ModelEntry("ppca", library.PPCA.summary, _LATENT, _BOTH, _make_ppca),
+        ModelEntry("ppca_mixture", library.PPCAMixture.summary, _CLUSTERS, _BOTH, _make_ppca_mixture),
         ModelEntry("factor_analysis", library.FactorAnalysis.summary, _LATENT, _BOTH, _make_factor_analysis),
         ModelEntry(
             "mixture_target", library.GaussianMixtureTarget.summary, _MIXTURE, ("sample",), _make_mixture_target
         ),
-        *(_example(name) for name in library.REGISTRY if name not in ("ppca", "factor_analysis", "mixture_target")),
+        _network("vae_bernoulli", "Bernoulli"),
+        _network("vae_gaussian", "Gaussian"),
+        *(_example(name) for name in library.REGISTRY if name not in _FITTED),
     )
 }
 
@@ -179,8 +226,42 @@ class Subject(NamedTuple):
 @functools.lru_cache(maxsize=64)
 def _build(name: str, options: tuple[tuple[str, Any], ...], data: str) -> Subject:
     start = time.perf_counter()
-    model, X = MODELS[name].make(dict(options), data)
+    model, X = _from_file(dict(options)) if data == FILE else MODELS[name].make(dict(options), data)
     return Subject(model, np.atleast_2d(X), time.perf_counter() - start)
+
+
+def _from_file(options: Mapping[str, Any]) -> tuple[Any, NDArray[np.float64]]:
+    """The model of a user's file and its rows; the file's proposal is the model's own."""
+    given = model_file.load(options["file"])
+    if given.fingerprint != options["fingerprint"]:
+        raise InputError(f"{options['file']} was edited while the suite ran; run the same command again")
+    model = given.model
+    if given.proposal is not None:
+        model = copy.copy(model)
+        object.__setattr__(model, "default_proposal", _Own(given.proposal))
+    return model, np.asarray(given.x, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class _Own:
+    """A user's proposal, or function x → proposal, as a model's default."""
+
+    proposal: Any
+
+    def __call__(self, x: NDArray[np.float64], widen: float | None = None) -> Any:
+        if widen is not None:
+            raise InputError("a proposal of the user's own has no width to set")
+        return self.proposal if isinstance(self.proposal, Proposal) else self.proposal(x)
+
+
+def exact(model: Any, x: NDArray[np.float64]) -> float | None:
+    """The exact log p(x) of one row, (p,); None where the model does not know it.
+
+    >>> exact(library.ConjugateNormal(), np.zeros(1)) == library.ConjugateNormal().log_marginal([0.0])
+    True
+    """
+    known = getattr(model, "log_marginal", None)
+    return None if known is None else float(known(x))
 
 
 def build(name: str, options: Mapping[str, Any], data: str) -> Subject:

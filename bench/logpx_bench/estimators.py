@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from logpx.models import Model
 from logpx.proposals import Categorical, Gaussian, Prior, Proposal, Uniform, divergences
 from logpx_bench.errors import InputError, LogpxError
 from logpx_bench.options import Option
@@ -46,7 +47,22 @@ def _prior(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
 
 
 def _importance(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
-    chosen: Proposal = model.default_proposal(x, widen=options.get("widen"))
+    widen, own = options.get("widen"), getattr(model, "default_proposal", None)
+    if own is None:
+        raise InputError(
+            f"the estimator 'importance' needs a default proposal, and {model.name} has none: give "
+            "Model(…, default_proposal=…), or define proposal in its file"
+        )
+    if widen is not None and isinstance(model, Model):
+        raise InputError(f"the default proposal of {model.name} has no width to set")
+    chosen: Proposal = own(x) if widen is None else own(x, widen=widen)
+    return chosen.bind(model, x)
+
+
+def _encoder(model: Any, x: Vector, options: Mapping[str, Any]) -> Proposal:
+    if getattr(model, "encoder", None) is None:
+        raise InputError(f"the estimator 'encoder' needs a model with an encoder; {model.name} has none")
+    chosen: Proposal = model.encoder_proposal(x)
     return chosen.bind(model, x)
 
 
@@ -85,6 +101,7 @@ ESTIMATORS = {
             {"scale": Option(float, 1e-6, 1e6, "standard deviation of every latent", default=1.0)},
             _gaussian,
         ),
+        EstimatorEntry("encoder", "importance sampling from the model's encoder q(z|x), as it is", {}, _encoder),
         EstimatorEntry("posterior", "importance sampling from the exact posterior: zero variance", {}, _posterior),
     )
 }

@@ -1,7 +1,7 @@
 """How a command of `logpx` ends.
 
     0    done
-    1    `logpx doctor` found something wrong; or an error that nobody foresaw, with its traceback
+    1    `logpx doctor` or `logpx check` found something wrong; or an error that nobody foresaw, with its traceback
     2    a foreseen error, or a wrong option: one message, nothing half-written
     130  Ctrl-C
     143  SIGTERM, as `kill` and batch systems send it
@@ -22,8 +22,8 @@ from rich.markup import escape
 
 FORESEEN, INTERRUPTED, TERMINATED = 2, 130, 143
 CODES = (
-    "Exit codes: 0 done; 1 the doctor found something wrong, or a traceback; 2 a foreseen error or a wrong option; "
-    "130 Ctrl-C, 143 SIGTERM: what is finished is kept, and the message says how to go on."
+    "Exit codes: 0 done; 1 the doctor or a check found something wrong, or a traceback; 2 a foreseen error or a wrong "
+    "option; 130 Ctrl-C, 143 SIGTERM: what is finished is kept, and the message says how to go on."
 )
 
 

@@ -59,8 +59,12 @@ class Outcome:
 
 
 def expand(suite: Suite) -> list[Cell]:
-    """All cells of a suite, in the order they run."""
-    return [cell for one in suite.experiments for cell in KINDS[one.kind].expand(suite.name, one)]
+    """All cells of a suite, in the order they run: of each experiment its own, then those of a guest."""
+    cells = []
+    for one in suite.experiments:
+        cells += KINDS[one.kind].expand(suite.name, one)
+        cells += [cell for cell in suite.guests if cell.experiment == one.name]
+    return cells
 
 
 def key_of(cell: Cell, threads: int) -> str:

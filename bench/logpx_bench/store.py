@@ -8,6 +8,7 @@ SQLite keeps nan as NULL; it comes back as None in a row and as nan in an array.
 """
 
 import contextlib
+import copy
 import csv
 import json
 import sqlite3
@@ -44,6 +45,7 @@ class Store:
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path, self._connection = path, connection
+        self._model: str | None = None
 
     # -- opening ---------------------------------------------------------------------------------------------
 
@@ -240,11 +242,19 @@ class Store:
         for row in found:
             for name, empty in (("model_options", {}), ("estimator_options", {}), ("warnings", [])):
                 row[name] = json.loads(row[name]) if row[name] else empty
+        if self._model is not None:
+            found = [row for row in found if row["model"] == self._model]
         plan = self.plan(experiment, suite)
         if plan is None:
             return found
         by_key = {row["key"]: row for row in found}
         return [by_key[key] for key in plan["keys"] if key in by_key]
+
+    def of_model(self, model: str) -> "Store":
+        """The same open file, of whose cells (`cells`) only those of one model are seen."""
+        view = copy.copy(self)
+        view._model = model
+        return view
 
     def levels(self, key: str) -> list[Row]:
         """Level moments of a cell, by level then replicate."""

@@ -5,7 +5,7 @@
     [[experiment]]
     name = "error_against_k"            # the figures it feeds carry this name
     kind = "ladder"                     # see `logpx list`
-    model = {name = "ppca", n_latents = 2}      # or models = [ … ]; a list in place of a number is a sweep
+    model = {name = "ppca", n_latents = 2}      # or models = [ … ] or "all"; a list in place of a number is a sweep
     data = "digits"                     # or "sample"
     rows = [0, 1]                       # rows of the held-out data
     estimators = [{name = "prior"}, {name = "importance", widen = [1.0, 1.3]}]
@@ -22,7 +22,7 @@ nearest match.
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ from logpx.points import REGISTRY
 from logpx_bench.data import DATA, MODELS
 from logpx_bench.errors import SuiteError
 from logpx_bench.estimators import ESTIMATORS
-from logpx_bench.experiments import KINDS
+from logpx_bench.experiments import KINDS, Cell
 from logpx_bench.options import Names, Option, check, choose, distinct, fail, sweep
 
 #: Largest n_samples: the sample index has 62 bits.
@@ -38,6 +38,8 @@ MAX_SAMPLES = 2**62
 #: Where the suites that come along lie: in the package where it was installed, beside it in the source tree.
 _HERE = Path(__file__).resolve().parent
 FOLDER = next((one for one in (_HERE / "suites", _HERE.parent / "suites") if one.is_dir()), _HERE.parent / "suites")
+#: In place of a list of models: every one that goes with the data, each with its default options.
+ALL = "all"
 #: Point sets a suite may ask for: the kinds of experiment read levels, which only independent weights have.
 POINTS = tuple(name for name, points in REGISTRY.items() if points.iid)
 #: Precisions a suite may ask for.
@@ -72,19 +74,21 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite: its name (the file's), a line on what it is for, and its experiments in order."""
+    """A suite: its name (the file's), a line on what it is for, its experiments in order, and the cells of a model of
+    the user's own (`logpx_bench.guests`)."""
 
     name: str
     title: str
     path: Path
     experiments: tuple[Experiment, ...]
+    guests: tuple[Cell, ...] = ()
 
     def only(self, name: str | None) -> "Suite":
         """The suite with one experiment of it; all of it for None."""
         if name is None:
             return self
         chosen = choose(name, [one.name for one in self.experiments], str(self.path.name), "experiment")
-        return Suite(self.name, self.title, self.path, tuple(one for one in self.experiments if one.name == chosen))
+        return replace(self, experiments=tuple(one for one in self.experiments if one.name == chosen))
 
 
 def available() -> list[Path]:
@@ -147,12 +151,13 @@ def _experiment(table: Any, where: str, file: str) -> Experiment:
             fail(f"{where}: {key}", f"is missing; a {kind} experiment needs {', '.join(KINDS[kind].required)}")
     n_samples = [_n_samples(one, f"{where}: n_samples") for one in _list(table.get("n_samples", 1))]
     distinct(n_samples, f"{where}: n_samples")
+    data = choose(table.get("data", "digits"), DATA, f"{where}: data", "data set")
     experiment = Experiment(
         name=name,
         kind=kind,
-        models=_models(table, where),
+        models=_models(table, data, where),
         estimators=_estimators(table, where),
-        data=choose(table.get("data", "digits"), DATA, f"{where}: data", "data set"),
+        data=data,
         rows=_integers(table.get("rows", [0]), f"{where}: rows", 0, 10**9),
         n_samples=tuple(n_samples),
         n_replicates=_integer(table.get("n_replicates", 1), f"{where}: n_replicates", 1, 10**7),
@@ -168,7 +173,10 @@ def _experiment(table: Any, where: str, file: str) -> Experiment:
     return experiment
 
 
-def _models(table: Mapping[str, Any], where: str) -> tuple[Spec, ...]:
+def _models(table: Mapping[str, Any], data: str, where: str) -> tuple[Spec, ...]:
+    if table.get("models") == ALL:
+        given = [{"name": name} for name, entry in MODELS.items() if data in entry.data]
+        return _specs(given, MODELS, where, "models", "model")
     if "model" in table and "models" in table:
         fail(f"{where}: model", "and models are both there; give one of them")
     if "model" not in table and "models" not in table:

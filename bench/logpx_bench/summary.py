@@ -16,6 +16,10 @@ is not in it (the experiment `scaling` measures that).
 
 Levels that some replicate lacks, or with fewer than 32 groups over all replicates, are left out.
 
+Where no exact log p(x) is known, a long run stands in for it (`experiments.ladder`): `exact` is then its value,
+`reference_error` its standard error, which also counts in that of the bias, and `reference_samples` its length; both
+are None where the value is exact.
+
 A suite may run one case several times, with other sizes, seeds or settings of the model. A table holds one run of each
 case, the largest and of those the first (`runs`), and says how many there were (`n_runs`).
 """
@@ -42,6 +46,8 @@ Table = list[Row]
 #: Least number of groups, over all replicates, that an error is computed from.
 MIN_GROUPS = 32
 
+#: Columns on what stands in for an exact value that is not known.
+REFERENCE = ("reference_error", "reference_samples")
 _CELL = (
     "suite",
     "experiment",
@@ -81,12 +87,23 @@ def runs(store: Store, experiment: str, suite: str | None = None) -> Table:
     for cell in store.cells(experiment, suite):
         names = (*_CASE, "n_samples", "threads") if cell["kind"] == "scaling" else _CASE
         groups.setdefault(canonical([cell[name] for name in names]), []).append(cell)
-    return [max(own, key=lambda cell: cell["n_samples"] or 0) | {"n_runs": len(own)} for own in groups.values()]
+    chosen = [max(own, key=lambda cell: cell["n_samples"] or 0) | {"n_runs": len(own)} for own in groups.values()]
+    return [cell | _reference(store, cell) for cell in chosen]
+
+
+def _reference(store: Store, cell: Row) -> Row:
+    """What a cell is held against where its exact value is not known."""
+    if cell["kind"] == "ladder" and cell["exact"] is None:
+        found = store.values(cell["key"]).get("reference")
+        if found is not None:
+            value, error, n_samples = found.tolist()
+            return {"exact": value, "reference_error": error, "reference_samples": int(n_samples)}
+    return {"reference_error": None, "reference_samples": None}
 
 
 def _cell(row: Row) -> Row:
     words = {"label": label(row["estimator"], row["estimator_options"]), "n_runs": row["n_runs"]}
-    return {name: row[name] for name in _CELL} | words
+    return {name: row[name] for name in (*_CELL, *REFERENCE)} | words
 
 
 def _number(value: float | None) -> float:
@@ -154,7 +171,7 @@ def _error_row(cell: Row, level: int, rows: Table) -> Row:
         "mean": centre,
         "exact": exact,
         "bias": centre - exact,
-        "bias_std_error": error,
+        "bias_std_error": math.hypot(error, cell["reference_error"] or 0.0),
         "sd": sd,
         "rmse": rmse,
         "rmse_low": low,
@@ -324,7 +341,7 @@ def _ranked(cell: Row, variant: str, level: int, a: NDArray[np.float64], b: NDAr
 
 
 def gallery(store: Store, experiment: str = "digits", suite: str | None = None) -> Table:
-    """Images, one row each: `model` ("data", "pca", "ppca", "factor_analysis"), `n_latents` (0 for the data), `panel`
+    """Images, one row each: `model` ("data", "pca", "ppca", …), `n_latents` (0 for the data), `panel`
     ("data", "reconstruction", "sample"), `index` (0, 1, …), `pixels` (64 numbers, row by row, 0 to 1 for data)."""
     table, seen = [], False
     for cell in runs(store, experiment, suite):

@@ -21,9 +21,9 @@ The cache. Numba does not see that a function imported from another file changed
 old machine code. The cache folder's name therefore holds a hash of every source file of this package, the
 versions of numba and llvmlite, and the CPU. `LOGPX_CACHE_DIR` moves its root; where the root cannot be
 written, a temporary folder serves this process. A folder that goes away or fills up later costs no more than the
-compiling. Processes that share a folder compile into it one at a time: the others wait, and find the code there. Numba
-numbers a function's files in the order in which they come, so two processes at once could take the same number for
-different signatures.
+compiling. Processes that share a folder compile a function one at a time: the others wait, and find the code there.
+Numba numbers a function's files in the order in which they come, so two processes at once could take the same number
+for different signatures.
 
 `NUMBA_BOUNDSCHECK=1` in the environment holds for kernels that are not cached, that is, for users' own: code with such
 checks must not get into the cache, where later runs would find it.
@@ -40,7 +40,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import llvmlite
 import llvmlite.binding
@@ -49,6 +51,7 @@ import numba.core.errors
 import numpy as np
 from numba import types
 
+from logpx._inside import Inside
 from logpx.errors import InputError
 from logpx.fingerprint import fingerprint
 
@@ -151,52 +154,22 @@ _ARRAY_OPTIONS = {"nogil": True, "boundscheck": False, **_SCALAR_OPTIONS}
 
 def _plain_python(function):
     """Machine code does not warn of inf − inf; NumPy's scalars would."""
-    return np.errstate(all="ignore")(function)
-
-
-class _Inside:
-    """A compiled function without the wrappers that calls from Python need: a quarter of what it takes to compile.
-
-    Compiled code takes it for the dispatcher that it holds, which must not be called from Python: there is nothing to
-    call. A call from Python goes to a second one, made then. It sees types of arguments and no constants: a tuple of
-    several types cannot be indexed by an argument.
-    """
-
-    def __init__(self, function, **options):
-        functools.update_wrapper(self, function)
-        self.py_func, self.options = function, options
-        self.dispatcher = numba.njit(no_cfunc_wrapper=True, no_cpython_wrapper=True, **options)(function)
-        self._resolve = self.dispatcher.get_call_template
-        self.dispatcher.get_call_template = self._call_template
-
-    def _call_template(self, arguments, keywords):
-        """Numba compiles a function once for every constant it is called with; once for its type is enough."""
-        plain = {name: types.unliteral(one) for name, one in keywords.items()}
-        return self._resolve([types.unliteral(one) for one in arguments], plain)
-
-    @property
-    def _numba_type_(self):
-        return numba.typeof(self.dispatcher)
-
-    @functools.cached_property
-    def _from_python(self):
-        return numba.njit(**self.options)(self.py_func)
-
-    def __call__(self, *arguments):
-        return self._from_python(*arguments)
+    quiet = np.errstate(all="ignore")(function)
+    quiet.py_func = function  # as compiled functions have it
+    return quiet
 
 
 def leaf(function):
     """A scalar building block, inlined into its callers with its own floating-point flags."""
-    return _plain_python(function) if DISABLED else _Inside(function, forceinline=True, **_SCALAR_OPTIONS)
+    return _plain_python(function) if DISABLED else Inside(function, forceinline=True, **_SCALAR_OPTIONS)
 
 
 def inner(function):
     """A function over arrays that compiled code calls; part of its callers' machine code."""
-    return _plain_python(function) if DISABLED else _Inside(function, **_ARRAY_OPTIONS)
+    return _plain_python(function) if DISABLED else Inside(function, **_ARRAY_OPTIONS)
 
 
-def uncached(function):
+def uncached(function: Callable[..., Any]) -> Any:
     """A function over arrays that is compiled anew in every process, so that its machine code can be read."""
     return _plain_python(function) if DISABLED else numba.njit(**_ARRAY_OPTIONS)(function)
 
@@ -270,20 +243,21 @@ def _compiling(dispatcher, cached=True):
             return
         before, numba.config.BOUNDSCHECK = numba.config.BOUNDSCHECK, 0
         try:
-            with _alone():
+            with _alone(dispatcher.py_func):
                 yield
         finally:
             numba.config.BOUNDSCHECK = before
 
 
 @contextlib.contextmanager
-def _alone():
-    """Hold the cache folder's lock, which ends with the process; where there are no locks, go on without."""
+def _alone(function):
+    """Hold the lock on a function's files, which ends with the process; where there are no locks, go on without."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError, ImportError):
             import fcntl
 
-            file = stack.enter_context((cache_folder() / "lock").open("ab"))
+            name = f"{function.__module__}.{function.__qualname__}.lock"
+            file = stack.enter_context((cache_folder() / name).open("ab"))
             until = time.monotonic() + _PATIENCE
             while time.monotonic() < until:
                 with contextlib.suppress(BlockingIOError):
@@ -334,7 +308,7 @@ class _OnFirstCall:
 _COMPILE_ERRORS = (numba.core.errors.NumbaError, numba.core.errors.UnsupportedBytecodeError, TypeError)
 
 
-def compile_kernel(dispatcher, dtype="float64"):
+def compile_kernel(dispatcher: Any, dtype: str = "float64") -> float:
     """Compile a kernel at the driver's signature, or load it from the cache; seconds spent."""
     start = time.perf_counter()
     if dtype not in dispatcher.ready:

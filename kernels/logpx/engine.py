@@ -27,13 +27,15 @@ from logpx._jit import BLOCK
 from logpx.checks import whole
 from logpx.errors import StoreError, WorkerError
 from logpx.ladder import Ladder
-from logpx.tasks import CHUNK, Done, Problem, run_task
+from logpx.tasks import CALL, CHUNK, Done, Problem, run_task
 from logpx.totals import Summary, concatenated, pool_moments
 
 #: Samples that a lane has in a chunk at least, where streams are short.
 TASK = 1 << 20
 #: Samples of a task at least, where a run is cut finer so that every thread has work.
 SMALLEST = 1 << 15
+#: What handing over a task costs, in samples (a third of a millisecond: the call, its largest weights, its merge).
+OVERHEAD = 1 << 15
 #: Seconds that a task grows to where it costs something to hand over: with a checkpoint, or an executor.
 TASK_SECONDS = 1.0
 #: Parts that such a run is cut into at least: a stop then loses little, and the parts serve as independent batches.
@@ -186,11 +188,17 @@ class Run:
         return not stopped
 
     def _base(self, stop: int) -> int:
-        """Samples a task: a chunk, or less where every thread would not have two."""
+        """Samples a task while speeds are not known: a chunk at most, cut so that the workers are done the soonest."""
         if self.problem.group_sizes.size:
             return CHUNK
-        share = (stop - self.at) * len(self.lanes) // (2 * self._workers)
-        return min(max(_power_below(max(share, 1)), SMALLEST), CHUNK)
+        n, streams = stop - self.at, len(self.lanes[0].streams)
+
+        def time(size: int) -> int:
+            rounds = -(-len(self.lanes) * -(-n // size) // self._workers)
+            return rounds * (min(size, n) * streams + OVERHEAD)
+
+        sizes = [1 << i for i in range(SMALLEST.bit_length() - 1, CHUNK.bit_length())]
+        return min(reversed(sizes), key=time)
 
     def _tasks(self, stop: int, base: int) -> Iterator[tuple[Lane, int, int]]:
         """What is to be run, by start, then by lane; cut as late as possible, when speeds are known."""
@@ -207,10 +215,10 @@ class Run:
         fast = _power_below(max(int(self._speed * TASK_SECONDS / len(self.lanes[0].streams)), 1))
         least = CHUNK if self.problem.group_sizes.size else SMALLEST
         rest = stop - at
-        if self.checkpoint is None and self.executor is None:
-            wanted = min(base, max(least, fast)) if self._speed else base
-            return min(wanted, _aligned(at), rest)
         share = _power_below(max(rest * len(self.lanes) // (2 * self._workers), 1))
+        if self.checkpoint is None and self.executor is None:
+            wanted = min(max(base, min(share, CALL)), max(least, fast)) if self._speed else base
+            return min(wanted, _aligned(at), rest)
         if rest >= grain(self.problem):  # what is less is run in one piece: no run can go on from within it
             rest = _power_below(rest)
         return min(max(least, min(share, fast)), self._longest, _aligned(at), rest)

@@ -4,8 +4,8 @@ A kernel of the user's is Python that Numba compiles together with its callees, 
 variables that it sees at that moment as constants. The hash is taken over the same things, by walking them: bytecode
 and constants (a docstring is one; comments and line numbers are not), defaults, closure cells, and every global that
 the code loads, into other functions, compiled ones and modules. What belongs to Python, NumPy, SciPy, Numba or logpx
-counts by name and version. An implementation given by `numba.extending.overload` is out of reach. Cost: well under a
-millisecond a function.
+counts by name and version, but for functions of logpx that close over values. An implementation given by
+`numba.extending.overload` is out of reach. Cost: well under a millisecond a function.
 """
 
 import dis
@@ -110,7 +110,7 @@ class _Walk:
             if name is None:
                 raise _cannot_tell(value, where)
             self.feed(library, getattr(value, "__module__", ""), name)
-        elif isinstance(value, types.FunctionType):
+        elif isinstance(value, types.FunctionType) and behind is None:
             self.function(value, where)
         elif behind is not None:
             self.feed("compiled", behind)
@@ -173,6 +173,8 @@ def _library(value):
     if isinstance(value, types.FunctionType) and value.__globals__ is not vars(sys.modules.get(name or "", types)):
         return None  # it wears another's name, as functools.wraps makes it, or is made by exec
     top = str(name or type(value).__module__).partition(".")[0]
+    if top == "logpx" and getattr(value, "__closure__", None):
+        return None  # made by a function of ours for what it closes over, which its name does not tell
     if top in LIBRARIES:
         return f"{top} {getattr(sys.modules.get(top), '__version__', '')}"
     return f"python {sys.version_info[:2]}" if top in sys.stdlib_module_names else None

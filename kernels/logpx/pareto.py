@@ -4,6 +4,10 @@ With S weights the tail is the M = ⌈min(S/5, 3√S)⌉ largest (Vehtari, Simps
 25(72)), at most 4096. The fit is the quasi-Bayes estimate of Zhang and Stephens (2009, Technometrics 51), shrunk
 towards 1/2 with the weight of ten observations. Above min(1 − 1/log10 S, 0.7) neither the estimate nor its
 standard error is to be trusted; from 1 on the mean is not even finite. Cost: O(M^1.5) a stream.
+
+The fit is to a continuous distribution. Discrete latents give no more different weights than they have states, each of
+them again and again, and k̂ would describe the ties: where less than half of the tail differs by more than rounding, it
+is not defined.
 """
 
 import math
@@ -13,6 +17,8 @@ import numpy as np
 #: Most weights kept for the tail, besides the cut-off below them.
 MAX_TAIL = 4096
 _FEWEST = 5
+#: Difference of two log weights, as a share of 1 + their size, that is rounding.
+_ROUNDING = 2.0**-44
 
 
 def tail_length(n_samples: int) -> int:
@@ -53,13 +59,13 @@ def pareto_k(top: np.ndarray, n_samples: int, tail: int = MAX_TAIL) -> tuple[flo
         excess = np.exp(top[:length] - top[0]) - np.exp(top[length] - top[0])
     excess = excess[::-1]
     if top[0] - top[length] < 1e-9:
-        return None, "constant weights: the largest are equal to rounding, and there is no tail to fit"
-    if not excess[0] > 0.0:
-        return None, "ties: tail weights equal to the cut-off"
-    if excess[0] == excess[-1]:
-        return None, "ties: all tail weights are equal"
-    if np.unique(excess).size < _FEWEST:
-        return None, f"ties: fewer than {_FEWEST} different tail weights"
+        return None, f"the {length + 1} largest weights are equal to rounding, and there is no tail to fit"
+    different = 1 + int(np.sum(-np.diff(top[:length]) > _ROUNDING * (1.0 + abs(top[0]))))
+    if different < max(0.5 * length, _FEWEST) or not excess[0] > 0.0:
+        return None, (
+            f"the {length} largest weights are ties, {different} different ones, as those of discrete latents are; "
+            "judge by ess"
+        )
     return _shape(excess), ""
 
 

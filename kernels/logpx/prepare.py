@@ -125,6 +125,25 @@ def _form(proposal):
     return (id(proposal.kernel), proposal.base, *sizes)
 
 
+def _check_discrete(model, proposal):
+    """Raise InputError where a proposal draws real numbers for latents that are whole ones, or the other way about.
+
+    How many latents, the first ones, are whole numbers is what the model's `n_discrete` says, else what its prior does;
+    a model with neither is not checked.
+    """
+    prior = getattr(model, "prior", None)
+    known = None if prior is None or prior.kernel is None else prior.n_discrete
+    wanted = getattr(model, "n_discrete", known)
+    if wanted is None or wanted == proposal.n_discrete:
+        return
+    raise InputError(
+        f"{name_of(model)} has {wanted} discrete latents among its {model.n_latents}, and the proposal {proposal.name} "
+        f"draws {proposal.n_discrete} whole numbers: the weights would be zero, or mean nothing. Categorical, "
+        "Uniform.finite, Bernoulli, BinaryTable and MarkovChain draw whole numbers, ConditionalGaussian one, and real "
+        "numbers after it, all others real numbers; without proposal= the model's own is taken"
+    )
+
+
 def pack_proposal(model: Any, x: np.ndarray, proposal: Any) -> Packed:
     """Choose, bind, check and pack the proposal of every row of x, (p,) or (n, p)."""
     bound = _bound(model, x, _choose(model, proposal))
@@ -134,6 +153,7 @@ def pack_proposal(model: Any, x: np.ndarray, proposal: Any) -> Packed:
             f"the proposal {first.name} has {first.n_latents} latents and the model {name_of(model)} "
             f"{model.n_latents}; they must be the same"
         )
+    _check_discrete(model, first)
     lams = np.concatenate([np.atleast_2d(one.lam) for one in bound])
     n_rows = 1 if x.ndim == 1 else len(x)
     if len(lams) not in (1, n_rows):

@@ -16,8 +16,10 @@ its halves agree. It looks for no box, and refines where the mass turns out to b
 
 error = |lattice − panels| + the lattice's last change + the sum of all panels' last changes + what the box left out +
 the caller's bound for what lies outside the cube + rounding. A last change overestimates where a rule converges at any
-order from 1 on: an integrand with a kink (ReLU) or an edge is certified with many nodes, or refused. What no rule can
-see is a spike that lies between all nodes and shows in f nowhere else, nor, without `log_tail`, what lies outside.
+order from 1 on: an integrand with a kink (ReLU) or an edge is certified with many nodes, or refused. No rule sees a
+spike that lies between all its nodes and shows in f nowhere else. The promise is therefore for integrands whose modes
+are at least `narrowest` wide (standard deviations): the nodes of scan, lattice and panels are at most four times that
+apart. Nor is anything seen outside the cube, but for what `log_tail` says.
 
 Cost: nodes × rows values of f, most often 1e4 (d = 1) to 1e6 (d = 2), in pieces of at most max(2^20, 4096 n).
 """
@@ -41,12 +43,14 @@ Floats = NDArray[np.float64]
 PIECE, SCANNED = 2**20, 2**24
 #: Half the side of the first cube; its growth where mass or tail asks for more; the largest.
 FIRST_REACH, GROWTH, LAST_REACH = 8.0, 1.5, 1000.0
-#: Nodes a side of a scan, of the look at a face and of the first lattice; the most nodes of a rule, levels together.
+#: Fewest nodes a side of a scan, of a look at a face and of the first lattice; most nodes of a rule, levels together.
 SCAN, FACE, COARSEST, MOST_NODES = {1: 4096, 2: 128}, 4096, {1: 64, 2: 32}, 2**23
 #: Nats below the top at which nodes are dropped; nats that stand for the log of zero in differences.
 CUT, ZERO = 60.0, -1e300
 #: Gauss-Legendre nodes and first panels a side; the cube of the panels in units of the scan's, off its centre.
 ORDER, PANELS, LOW, HIGH = 20, 4, -1.03, 1.09
+#: The widest gap between nodes of the first halves, in units of the first panels.
+WIDEST_GAP = 0.04
 #: Rounding of a sum and of f, as a share of 1 + |value|.
 ROUNDING = 2.0**-44
 #: Change of a panel, as a share of a row's integral, at which it is left.
@@ -91,11 +95,12 @@ class Certified:
 
 @dataclass(eq=False)
 class _Integrand:
-    """f, checked, and how many nodes it was asked for."""
+    """f, checked, how far its nodes may be apart, and how many it was asked for."""
 
     log_f: Callable[[Floats], Floats]
     n_rows: int
     n_latents: int
+    apart: float
     n_evaluations: int = field(default=0)
 
     def __call__(self, z: Floats) -> Floats:
@@ -109,6 +114,10 @@ class _Integrand:
             row, node = (int(i) for i in bad[0])
             raise InputError(f"log_f is {values[row, node]} for row {row} at z = {z[:, node]}; it must be below +inf")
         return values
+
+    def intervals(self, side: float, least: int) -> int:
+        """How many make up a side, for nodes to be near enough."""
+        return max(least, math.ceil(side / self.apart))
 
     def on(self, axes: list[Floats]) -> Iterator[Floats]:
         """f at the nodes of a grid in C order, (n, piece) by piece of at most PIECE values."""
@@ -125,6 +134,7 @@ def certified(
     n_latents: int,
     *,
     tolerance: float = 1e-6,
+    narrowest: float = 1 / 32,
     log_tail: Callable[[float], float | Floats] | None = None,
 ) -> Certified:
     """log ∫ exp f_i(z) dz over R^d for every row i, by two rules.
@@ -139,6 +149,9 @@ def certified(
         d, 1 or 2.
     tolerance : float
         The error that is aimed at, in nats; what is reached is in the result.
+    narrowest : float
+        Standard deviation, in units of z, of the narrowest mode that is sure to be seen wherever it lies; a narrower
+        one is where f shows it by its flanks. Nodes go with its inverse, to the power d.
     log_tail : callable, optional
         R to an upper bound of log ∫ exp f_i over all z with some |z_l| > R: a float, or (n,). Without it what lies
         outside the cube is taken for nothing, once f has fallen by 60 nats at its faces. For a standard normal prior
@@ -159,7 +172,8 @@ def certified(
     """
     d = whole("n_latents", n_latents, most=2)
     aim = positive_number("tolerance", tolerance, "in nats")
-    f = _Integrand(log_f, whole("n_rows", n_rows), d)
+    apart = 4 * positive_number("narrowest", narrowest, "in units of z")
+    f = _Integrand(log_f, whole("n_rows", n_rows), d, apart)
     reach, box, tail = _cube(f, log_tail, aim)
     lattice, moved, nodes = _lattice(f, box, 1e-3 * aim)
     panels, changed, n_panels = _panels(f, reach)
@@ -240,7 +254,8 @@ def _scan(f: _Integrand, box: _Box) -> _Box:
     Kept are nodes whose value, plus for each axis the larger difference from its two neighbours there, comes within
     CUT of the top of some row.
     """
-    n, d = SCAN[f.n_latents], f.n_latents
+    d = f.n_latents
+    n = 1 + f.intervals(float((box.high - box.low).max()), SCAN[d])
     axes = [np.linspace(a, b, n) for a, b in zip(box.low, box.high, strict=True)]
     together = max(SCANNED // n**d, 1)
     kept, tops, rough = np.zeros([n] * d, dtype=bool), [], []
@@ -271,8 +286,8 @@ def _steps(values: Floats, axis: int) -> Floats:
 
 def _lattice(f: _Integrand, box: _Box, still: float) -> tuple[Floats, Floats, int]:
     """Trapezoidal rule with the spacing halved: log integrals (n,), their last change (n,), nodes a side."""
-    n, spent = COARSEST[f.n_latents], 0
-    value = np.full(f.n_rows, np.nan)
+    n, spent = f.intervals(float((box.high - box.low).max()), COARSEST[f.n_latents]), 0
+    value = np.full(f.n_rows, np.inf)
     while True:
         spacing = (box.high - box.low) / n
         axes = [start + (np.arange(n) + 0.5) * h for start, h in zip(box.low, spacing, strict=True)]
@@ -288,8 +303,9 @@ def _lattice(f: _Integrand, box: _Box, still: float) -> tuple[Floats, Floats, in
 def _panels(f: _Integrand, reach: float) -> tuple[Floats, Floats, int]:
     """Adaptive Gauss-Legendre rule: log integrals (n,), the sum of all last changes as a share (n,), panels left."""
     d, halves, n_left, start = f.n_latents, 2**f.n_latents, 0, f.n_evaluations
-    width = (HIGH - LOW) * reach / PANELS
-    corners = LOW * reach + width * _tensor(np.arange(float(PANELS)), d)
+    n_panels = f.intervals(WIDEST_GAP * (HIGH - LOW) * reach, PANELS)
+    width = (HIGH - LOW) * reach / n_panels
+    corners = LOW * reach + width * _tensor(np.arange(float(n_panels)), d)
     halving, coarse = _tensor(np.array([0.0, 0.5]), d)[:, None], _integrals(f, corners, width)
     done, total, changed = np.full(f.n_rows, -np.inf), np.full(f.n_rows, -np.inf), np.zeros(f.n_rows)
     while True:

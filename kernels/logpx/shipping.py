@@ -2,8 +2,8 @@
 
 Machine code does not travel. A kernel that an import finds is sent as its module and qualified name, with a hash of
 what it computes where it is a user's; one that no import finds, from a notebook, a script or a closure, is sent as its
-Python function, decorated and compiled anew on arrival, once a process. A registered point set is sent by name. The
-rest is numbers.
+Python function, decorated and compiled anew on arrival, once a process; one with named parameters as the kernel behind
+it with their layout. A registered point set is sent by name. The rest is numbers.
 
 All of it stands packed in a `Parcel`, which goes through any scheduler unopened: what is wrong with it is found by the
 task that opens it, as an error that comes back, and not by the machinery between. The bits of a run hold for one
@@ -27,6 +27,7 @@ from numba import cloudpickle
 from logpx import _jit
 from logpx.errors import WorkerError
 from logpx.fingerprint import fingerprint
+from logpx.models.parameters import with_fields
 from logpx.models.user import per_sample
 from logpx.points import REGISTRY as POINTS
 from logpx.points import PointSet
@@ -115,7 +116,9 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # Numba's types
     def _kernel(self, kernel: Any) -> Any:
         address = _address(kernel)
         how: Any = _imported, address
-        if address is None:
+        if hasattr(kernel, "layout"):
+            how = with_fields, (kernel.fields_of, kernel.layout)
+        elif address is None:
             how = _decorated, (_value(kernel), kernel.kind, kernel.dtypes, hasattr(kernel, "scalar"))
         compiled = (kernel.fingerprints or {}).get(getattr(self._whole, "dtype", ""))
         return (_checked, (*how, compiled)) if isinstance(compiled, str) else how

@@ -12,7 +12,7 @@ import time
 import pytest
 
 import logpx
-from logpx import Checkpoint, engine
+from logpx import Checkpoint, engine, tasks
 from logpx.errors import InputError, Interrupted, WorkerError
 
 PPCA, X = logpx.models.PPCA.example()
@@ -26,6 +26,16 @@ def test_tasks_grow_to_about_a_second(path, ran, monkeypatch):
     assert counts[0] == engine.SMALLEST, "nothing is known of their speed"
     assert 1 << 19 <= max(counts) <= 1 << 23
     assert all(count & (count - 1) == 0 and start % count == 0 for *_, start, count in ran)
+
+
+def test_tasks_of_a_long_run_grow_to_one_call_of_the_driver(ran):
+    """Larger ones save a tenth of the time; the last are smaller again, so that threads end together."""
+    logpx.estimate(PPCA, X[0], n_samples=1 << 24, threads=1)
+    counts = [count for *_, count in ran]
+    assert counts[0] == tasks.CHUNK, "nothing is known of their speed"
+    assert max(counts) == tasks.CALL
+    assert counts[-1] < tasks.CALL
+    assert min(counts) == tasks.CHUNK
 
 
 def test_tasks_of_a_slow_kernel_stay_small(path, ran, monkeypatch):

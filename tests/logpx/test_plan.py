@@ -87,7 +87,7 @@ DISTRUSTED = {
     "far away": (PPCA, X[0], Gaussian([9.0, 9.0], [0.3, 0.3]), "effective sample size down to 1"),
     "heavy tail": (PPCA, X[0], Gaussian([0.0, 0.0], [0.05, 0.05]), r"Pareto k̂ is up to [0-9.]+, above 0.70"),
     "infinite variance": (PPCA, X[0], PPCA.default_proposal(X[0], widen=0.8), "above 1/2: their variance may"),
-    "ties": (STEP, [0.0], None, "Pareto k̂ is not defined: ties"),
+    "ties": (STEP, [0.0], None, r"Pareto k̂ is not defined: the \d+ largest weights are ties, 2 different"),
 }  # fmt: skip
 
 

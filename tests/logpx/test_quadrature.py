@@ -50,7 +50,7 @@ def test_normals_in_one_dimension(scale):
 @pytest.mark.parametrize("rho", [0.0, 0.9, -0.999, 0.99999])
 def test_correlated_normals_in_two_dimensions(rho):
     log_f = mixture([3.0], [[0.3, -2.0]], [[[1.0, 2 * rho], [2 * rho, 4.0]]])
-    assert holds(certified(log_f, 1, 2), np.log(3.0), 1e-9)
+    assert holds(certified(log_f, 1, 2), np.log(3.0), 1e-8)
 
 
 @pytest.mark.parametrize("d", [1, 2])
@@ -126,6 +126,22 @@ def test_a_spike_narrower_than_every_grid_is_refused(monkeypatch):
     found = certified(mixture([0.5, 0.5], means, [tiny, tiny]), 1, 2)
     assert not found.error[0] <= 1e-6
     assert abs(found.value[0]) < found.error[0]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_mode_as_wide_as_promised_is_seen_under_any_other(seed):
+    """A narrow mode anywhere under a wide one, which hides its flanks: nothing points to it but its own nodes."""
+    rng, d = np.random.default_rng(seed), 1 + seed % 2
+    where = rng.uniform(-2, 2, (2, d))
+    log_f = mixture([1 - 1e-3, 1e-3], where, [np.eye(d), np.eye(d) / 32**2])
+    assert holds(certified(log_f, 1, d), 0.0, 1e-9)
+
+
+def test_a_narrower_mode_is_seen_where_it_is_asked_for():
+    """One dimension, a thousandth of the other mode's width: between the nodes, unless these are asked to be closer."""
+    log_f = mixture([0.9, 0.1], [[0.1], [0.72317]], [[[1.0]], [[1e-8]]])
+    assert abs(certified(log_f, 1, 1).value[0] - np.log(0.9)) < 1e-9
+    assert holds(certified(log_f, 1, 1, narrowest=1e-4), 0.0, 1e-9)
 
 
 def log_tail_of_two(reach):

@@ -217,10 +217,13 @@ def add_stages(store, whole=9.0, limits=LIMITS, counts=COUNTS):
 
 
 def add_gallery(store):
-    """Noise images and log p(x) of 40 held-out images for PCA, PPCA and factor analysis."""
+    """Noise images and log p(x) of 40 held-out images for the models of the digits; VAEs of 8 latents are estimated."""
     rng = np.random.default_rng(5)
-    for model, offset in (("pca", None), ("ppca", 0.0), ("factor_analysis", 9.0)):
+    offsets = {"pca": None, "autoencoder": None, "ppca": 0.0, "factor_analysis": 9.0}
+    offsets |= {"vae_gaussian": 12.0, "vae_bernoulli": 110.0}
+    for model, offset in offsets.items():
         for n_latents in (2, 8):
+            estimated = model.startswith("vae_") and n_latents > 2
             values = {
                 "n_images": [40.0],
                 "reconstruction_rmse": [0.2],
@@ -232,17 +235,73 @@ def add_gallery(store):
                     "sample": rng.random(8 * 64),
                     "log_p": -140 + offset + 3 * n_latents + 8 * rng.standard_normal(40),
                 }
+            if estimated:
+                values |= {"std_error": np.linspace(0.01, 0.05, 40), "n_unsure": [3.0]}
             cell = _cell(
                 "digits",
                 "gallery",
                 model=model,
                 n_latents=n_latents,
                 row=None,
-                estimator="exact",
-                n_samples=0,
+                estimator="importance" if estimated else "exact",
+                n_samples=4096 if estimated else 0,
                 n_replicates=0,
             )
             store.write_cell(cell, values=values)
+
+
+#: Models in the store made up below: latents, discrete ones, spread of the log weights, nats between the routes, ns.
+MODELS = {
+    "ppca": (2, 0, 0.5, 3e-15, 15.0),
+    "gaussian_mixture": (1, 1, 0.2, 1e-14, 12.0),
+    "ppca_mixture": (3, 1, 0.9, 2e-10, 45.0),
+    "eggbox": (2, 0, 1.2, 5e-13, 250.0),
+}
+
+
+def add_models(store, n_replicates=64, n_samples=2**8, narrow=1.0):
+    """Replicates of a few models, whose standard errors are `narrow` times what they should be."""
+    for name, (n_latents, n_discrete, s, difference, ns) in MODELS.items():
+        w = np.exp(log_weights(s, n_replicates, n_samples, seed=int(1000 * s)) - EXACT)
+        values = {
+            "exact": [EXACT, EXACT - 1],
+            "second": [EXACT, EXACT - 1 + difference],
+            "replicates": np.log(w.mean(axis=1)) + EXACT,
+            "std_errors": narrow * w.std(axis=1) / w.mean(axis=1) / np.sqrt(n_samples),
+            "ns": [ns, 1.1 * ns, 0.95 * ns],
+            "ess_fraction": [math.exp(-s * s)],
+            "n_discrete": [n_discrete],
+        }
+        cell = _cell(
+            "models",
+            "models",
+            model=name,
+            model_options={"exact_route": f"sum of {name}", "second_route": f"grid of {name}"},
+            n_latents=n_latents,
+            row=0,
+            estimator="importance",
+            n_samples=n_samples,
+            n_replicates=n_replicates,
+            exact=EXACT,
+            chi2=math.expm1(s * s) if name == "ppca" else None,
+        )
+        store.write_cell(cell, values=values)
+
+
+def add_bounds(store, n_images=20, n_samples=2**17):
+    """Images under two likelihoods: gaps of normal log weights, s²/2 at k = 1 and χ²/2k above, with errors of a run."""
+    for likelihood, s in (("bernoulli", 1.1), ("gaussian", 0.6)):
+        rng = np.random.default_rng(len(likelihood))
+        exact = -20 - 10 * rng.random(n_images)
+        values = {"exact": exact, "exact_error": np.full(n_images, 3e-8)}
+        for k in (1, 64, 4096):
+            gap = s * s / 2 if k == 1 else math.expm1(s * s) / (2 * k)
+            error = (s if k == 1 else math.sqrt(math.expm1(s * s) / k)) * math.sqrt(k / n_samples)
+            values |= {f"bound/{k}": exact - gap + error * rng.standard_normal(n_images)}
+            values |= {f"std_error/{k}": np.full(n_images, error)}
+        options = {"likelihood": likelihood, "n_latents": 2}
+        cell = _cell("vae", "bounds", model="vae", model_options=options, row=None, estimator="encoder")
+        store.write_cell(cell | {"n_samples": n_samples, "n_replicates": 1}, values=values)
 
 
 def add_race(store, case, dtype, threads, ratios, *, absent=None, rounds=9):
@@ -366,6 +425,8 @@ def build(path, *, widths=None, n_replicates=32):
         add_large_k(store)
         add_ranking(store)
         add_gallery(store)
+        add_models(store)
+        add_bounds(store)
         add_peers(store)
         add_stages(store)
     return path

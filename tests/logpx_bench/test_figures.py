@@ -207,11 +207,17 @@ def test_an_ess_that_is_off_is_pointed_out(store):
     assert f"at 4 latents and width {rows[0]['width']:g} it reads {number}%" in module.caption(off)
 
 
-def test_the_digits_figure_says_that_pca_cannot_sample(store):
+def test_the_digits_figure_says_what_has_no_density(store):
     table = FIGURES["digits"].data(store)
     texts = [text.get_text() for text in FIGURES["digits"].draw(table).findobj(Text)]
-    assert "PCA has no density: it cannot sample" in texts
-    assert "can neither sample nor give a log p(x)" in FIGURES["digits"].caption(table)
+    for name in ("PCA", "autoencoder"):
+        assert f"{name}: no p(x), so it cannot sample" in texts
+    assert "grey pixels, a density (PCA and autoencoder: no p(x))" in texts
+    assert "PCA and autoencoder can reconstruct but have no density, and can neither sample nor give a log p(x)" in (
+        FIGURES["digits"].caption(table)
+    )
+    assert {row["model"] for row in table if row["log_p_is"] == "no p(x)"} == {"pca", "autoencoder"}
+    assert all(row["log_p"] is None for row in table if row["log_p_is"] == "no p(x)")
     assert "Factor analysis stands on a floor" in FIGURES["digits"].caption(table)
     counted = [row | {"n_at_floor": 7.0, "n_observed": 61} for row in table if row["panel"] == "log_p"]
     assert "(7 of 61 pixels with 2 latents and 7 of 61 pixels with 8" in FIGURES["digits"].caption(counted)
@@ -222,6 +228,34 @@ def test_the_digits_figure_says_that_pca_cannot_sample(store):
         ]
     )
     assert strip[:, :8].tolist() == np.reshape(pixels, (8, 8)).tolist()
+
+
+def test_the_digits_figure_tells_estimates_from_exact_values(store):
+    table = FIGURES["digits"].data(store)
+    texts = [text.get_text() for text in FIGURES["digits"].draw(table).findobj(Text)]
+    assert texts.count("estimate") == 2
+    caption = FIGURES["digits"].caption(table)
+    assert (
+        "$2^{12}$ samples an image, no replicates; the standard error of an image is 0.030 nats in the median"
+        in caption
+    )
+    assert "for 6 of 80 Pareto $\\hat k$ says that neither estimate nor error is to be trusted" in caption
+    assert "VAE (Gaussian) ≈ " in caption.partition("8 latents")[2]
+    assert "≈" not in caption.partition("8 latents")[0]
+    rows = [row for row in table if row["panel"] == "log_p" and row["log_p_is"] != "no p(x)"]
+    assert {(row["model"], row["n_latents"]) for row in rows if row["log_p_is"] == "estimate"} == {
+        ("vae_gaussian", 8),
+        ("vae_bernoulli", 8),
+    }
+    exact = [row | {"log_p_is": "exact"} if row["log_p_is"] == "estimate" else row for row in table]
+    assert FIGURES["digits"].caption(exact).endswith("Exact values: no Monte Carlo, no replicates.")
+
+
+def test_probabilities_are_not_ranked_with_densities(store):
+    """Those of binary pixels are the highest numbers of the store."""
+    caption = FIGURES["digits"].caption(FIGURES["digits"].data(store))
+    assert "The highest is that of VAE (Gaussian) with 8 latents" in caption
+    assert "Of binary pixels, ink or none: VAE (Bernoulli) with 2 latents" in caption
 
 
 # -- words follow numbers -----------------------------------------------------------------------------------------
@@ -502,3 +536,56 @@ def test_series_are_named_by_the_settings_that_tell_them_apart():
     ]
     assert [one.name for one in s.by_estimator(rows, "k")] == ["importance\n(widen 1.3)", "importance\n(widen 2)"]
     assert [one.name for one in s.by_estimator(rows[:1], "k")] == ["importance"]
+
+
+def test_models_whose_intervals_fail_or_whose_error_is_not_the_predicted_are_named(store, tmp_path):
+    module, table = FIGURES["models"], FIGURES["models"].data(store)
+    assert {row["model"] for row in table} == set(made.MODELS)
+    text = module.caption(table)
+    far = max(row["max_difference"] for row in table)
+    assert f"at most {words.nats(far, 2)} apart (mixture of PPCA)" in text
+    assert "No 95% interval holds the exact answer detectably less often than it says" in text
+    assert "12 ns (Gaussian mixture) to 250 ns (eggbox)" in text
+    off = [row | {"predicted": 2 * row["predicted"]} if row["model"] == "ppca" else row for row in table]
+    assert "for 3 of them (not for PPCA)" in module.caption(off)
+    with Store.open(tmp_path / "narrow.sqlite") as narrow:
+        made.add_models(narrow, narrow=0.5)
+        low = module.data(narrow)
+    assert all(row["coverage"] < 0.85 for row in low)
+    assert len(low) == 4
+    assert module.caption(low).count("%") == 1 + 4
+
+
+def test_models_are_drawn_in_order_of_their_error(store):
+    module, table = FIGURES["models"], FIGURES["models"].data(store)
+    error, coverage, time = module.draw(table).axes
+    order = sorted(table, key=lambda row: -row["rmse"])
+    assert [label.get_text() for label in error.get_yticklabels()] == [s.title(row["model"]) for row in order]
+    for axes, name in ((error, "rmse"), (coverage, "coverage"), (time, "ns")):
+        (dots,) = (line for line in axes.lines if line.get_marker() == "o")
+        assert list(dots.get_xdata()) == [row[name] for row in order]
+
+
+def test_gaps_of_images_are_drawn_and_those_within_their_error_are_bounds(store):
+    module, table = FIGURES["vae"], FIGURES["vae"].data(store)
+    axes = module.draw(table).axes[2]
+    for marker, k in (("s", 1), ("^", 64), ("o", 4096)):
+        own = sorted(
+            (row for row in table if (row["likelihood"], row["k"]) == ("bernoulli", k)), key=lambda r: r["rank"]
+        )
+        solid, hollow = (line for line in axes.lines if line.get_marker() == marker)
+        sure = [row["gap"] > 1.96 * row["std_error"] for row in own]
+        assert list(solid.get_ydata()) == [row["gap"] for row, known in zip(own, sure, strict=True) if known]
+        rest = [row["gap"] + 1.96 * row["std_error"] for row, known in zip(own, sure, strict=True) if not known]
+        assert list(hollow.get_ydata()) == rest
+        assert k < 4096 or len(rest) > 0
+
+
+def test_bounds_that_do_not_rise_or_lie_above_exact_are_counted(store):
+    module, table = FIGURES["vae"], FIGURES["vae"].data(store)
+    text = module.caption(table)
+    assert "Bernoulli likelihood, 2 latents, 20 held-out images" in text
+    assert "They rise with $k$ for 20 of 20, as bounds read from one stream must; none lies above exact." in text
+    assert "certified error of at most $3\\times 10^{-8}$ nats" in text
+    above = [row | {"gap": -0.5, "bound": row["exact"] + 0.5} if row["rank"] == 3 else row for row in table]
+    assert "for 1 one lies above exact." in module.caption(above)

@@ -173,6 +173,21 @@ def test_the_table_of_results_is_the_summary(path):
             assert found[0][8] == words.seconds(row["seconds_at_k"])
 
 
+def test_the_table_of_models_says_both_routes_and_how_far_they_are_apart(path):
+    with Store.open(path, create=False) as store:
+        blocks = story.blocks(Facts.of(store))
+    (grid,) = (block for block in blocks if isinstance(block, Grid) and "second route" in block.header)
+    assert sorted(line[:4] for line in grid.rows) == [
+        ("Gaussian mixture", "1 discrete", "sum of gaussian_mixture", "grid of gaussian_mixture"),
+        ("PPCA", "2 continuous", "sum of ppca", "grid of ppca"),
+        ("eggbox", "2 continuous", "sum of eggbox", "grid of eggbox"),
+        ("mixture of PPCA", "1 discrete and 2 continuous", "sum of ppca_mixture", "grid of ppca_mixture"),
+    ]
+    apart = [abs((made.EXACT - 1 + one[3]) - (made.EXACT - 1)) for one in made.MODELS.values()]
+    assert {line[4] for line in grid.rows} == {words.number(one, 2) for one in apart}
+    assert {line[5] for line in grid.rows} == {words.number(one[4], 2) for one in made.MODELS.values()}
+
+
 def test_other_numbers_give_another_story(path, tmp_path, stubs):
     swapped = {"uniform": 0.5, "prior": 1.7, "importance": 2.6}
     other = made.build(tmp_path / "other.sqlite", widths=swapped, n_replicates=8)
@@ -264,9 +279,9 @@ def test_an_absent_experiment_is_said_and_its_old_files_go(path, tmp_path, stubs
     assert not (out / "data" / "ranking.csv").exists()
     for name in ("README.md", "index.html"):
         text = (out / name).read_text(encoding="utf-8")
-        assert text.count("not drawn") == 8
+        assert text.count("not drawn") == 10
         absent = ("dimension", "proposal_quality", "scaling", "large_k", "stages", "digits", "ranking", "peers")
-        for experiment in absent:
+        for experiment in (*absent, "models", "vae"):
             assert re.search(f"no experiment named (`|<code>){experiment}(`|</code>)", text)
 
 

@@ -40,9 +40,11 @@ GALLERY = """
 [[experiment]]
 name = "digits"
 kind = "gallery"
-models = [{name = "ppca", n_latents = 3}]
+models = [{name = "ppca", n_latents = 10}, {name = "vae_bernoulli", n_latents = 10}]
 rows = [5, 1]
 n_shown = 4
+n_scored = 20
+n_samples = "2^10"
 """
 SCALING = """
 [[experiment]]
@@ -273,12 +275,18 @@ def test_a_ranking_is_of_the_image_with_the_wanted_gap(load, store):
 def test_a_gallery_shows_and_scores(load, store):
     runner.run(load(GALLERY), store, threads=1)
     panels = [(row["model"], row["panel"]) for row in summary.gallery(store)]
-    assert [panels.count(one) for one in (("data", "data"), ("pca", "reconstruction"), ("pca", "sample"))] == [2, 2, 0]
-    assert panels.count(("ppca", "sample")) == 4
-    pca, ppca = (store.values(cell["key"]) for cell in store.cells("digits"))
-    assert "log_p" not in pca
-    assert ppca["log_p"].shape == (500,)
-    assert pca["reconstruction_rmse"][0] < ppca["reconstruction_rmse"][0]  # projection is the best linear one
+    assert panels.count(("data", "data")) == 2
+    for name, n_samples in (("pca", 0), ("autoencoder", 0), ("ppca", 4), ("vae_bernoulli", 4)):
+        assert [panels.count((name, panel)) for panel in ("reconstruction", "sample")] == [2, n_samples]
+    cells = store.cells("digits")
+    values = {cell["model"]: store.values(cell["key"]) for cell in cells}
+    assert all("log_p" not in values[name] and "sample" not in values[name] for name in ("pca", "autoencoder"))
+    assert values["ppca"]["log_p"].shape == values["vae_bernoulli"]["std_error"].shape == (20,)
+    rmse = {name: one["reconstruction_rmse"][0] for name, one in values.items()}
+    assert rmse["autoencoder"] < rmse["pca"] < rmse["ppca"]  # projection is the best linear one
+    assert set(values["vae_bernoulli"]["data"]) == {0.0, 1.0}
+    columns = [(cell["n_observed"], cell["n_samples"], cell["exact"] is None) for cell in cells]
+    assert columns == [(61, 0, True), (61, 0, True), (61, 0, False), (64, 1024, True)]
 
 
 def test_a_scaling_cell_has_a_process_of_its_own(load, store):

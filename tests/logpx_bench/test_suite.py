@@ -1,6 +1,7 @@
 """Exact tests of suite files: what is read, and the error for everything that must not be there."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from logpx.models import REGISTRY
 from logpx_bench import runner
 from logpx_bench import suite as suites
+from logpx_bench.data import MODELS
 from logpx_bench.errors import SuiteError
 from logpx_bench.experiments import KINDS
 
@@ -62,11 +65,23 @@ def test_estimators_take_turns(write):
 def test_suites_that_come_along_are_good(name):
     suite = suites.load(suites.find(name))
     names = {"error_against_k", "dimension", "proposal_quality", "scaling", "large_k", "digits", "ranking", "stages"}
+    names |= {"models", "vae"}
     races = {"peers", "peers_one_core", "peers_kernels", "peers_reductions", "peers_memory", "itself"}
     others = {"peers": races, "large_k": {"large_k"}}
     assert {one.name for one in suite.experiments} == others.get(name, names | {"limits"})
     assert suite.title
     assert all(cell.n_replicates >= 32 for cell in runner.expand(suite) if cell.kind in ("ladder", "ranking"))
+
+
+def test_all_models_are_those_that_go_with_the_data(write):
+    text = GOOD.replace('model = {name = "ppca", n_latents = [2, 3]}', 'models = "all"')
+    (one,) = suites.load(write(text)).experiments
+    assert [model.name for model in one.models] == [name for name, entry in MODELS.items() if "digits" in entry.data]
+    (one,) = suites.load(write(text.replace('"digits"', '"sample"'))).experiments
+    assert [model.name for model in one.models] == [name for name, entry in MODELS.items() if "sample" in entry.data]
+    assert set(REGISTRY) <= {model.name for model in one.models}
+    with pytest.raises(SuiteError, match=r"models is 'every'; allowed is a list of tables"):
+        suites.load(write(text.replace('"all"', '"every"')))
 
 
 def test_quick_article_and_peers_come_along():
@@ -154,10 +169,21 @@ def test_a_setting_is_one_number_in_its_range(write, gap, said):
         suites.load(write(text))
 
 
+def test_a_gallery_asks_for_samples_where_log_p_is_estimated(write):
+    model = 'model = {name = "vae_gaussian", n_latents = 10}'
+    text = f'[[experiment]]\nname = "digits"\nkind = "gallery"\n{model}\nrows = [0]\n'
+    said = "n_samples is 1; log p(x) of vae_gaussian with 10 latents is estimated, from 256"
+    with pytest.raises(SuiteError, match=re.escape(said)):
+        suites.load(write(text))
+    (one,) = suites.load(write(text + "n_samples = 256\n")).experiments
+    assert one.n_samples == (256,)
+
+
 @pytest.mark.parametrize(("seeds", "said"), [("[0, 1]", "one seed"), ("[]", "empty list")])
 def test_a_gallery_has_one_seed(write, seeds, said):
     text = '[[experiment]]\nname = "digits"\nkind = "gallery"\nmodel = {name = "ppca"}\nrows = [0]\n'
-    assert len(runner.expand(suites.load(write(text + "seeds = [3]")))) == 2
+    cells = runner.expand(suites.load(write(text + "seeds = [3]")))
+    assert [cell.model for cell in cells] == ["pca", "autoencoder", "ppca"]
     with pytest.raises(SuiteError, match=said):
         suites.load(write(text + f"seeds = {seeds}"))
 

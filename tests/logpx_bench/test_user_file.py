@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import logpx
-from logpx_bench import user_file
+from logpx_bench import model_file, user_file
 from logpx_bench.errors import InputError, SuiteError
 
 GOOD = """
@@ -47,9 +47,9 @@ def test_a_file_gives_its_model_and_x_and_imports_what_lies_beside_it(written):
 
 
 def test_a_file_may_bring_a_proposal(written):
-    given = user_file.load(written(GOOD + "proposal = lambda x: logpx.proposals.Gaussian(x, [1.0])\n"))
+    given = model_file.load(written(GOOD + "proposal = lambda x: logpx.proposals.Gaussian(x, [1.0])\n"))
     assert given.proposal([1.0]).mean == [1.0]
-    assert user_file.load(written(GOOD + "proposal = logpx.proposals.Prior()\n")).proposal.name == "prior"
+    assert model_file.load(written(GOOD + "proposal = logpx.proposals.Prior()\n")).proposal.name == "prior"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_file_may_bring_a_proposal(written):
 def test_what_is_wrong_with_a_file_is_said_with_its_line(written, text, said):
     path = written(text)
     with pytest.raises(InputError, match=said) as caught:
-        user_file.load(path)
+        model_file.load(path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
 
@@ -82,7 +82,7 @@ def test_a_module_of_the_same_name_is_left_as_it_was(written):
     import json
 
     with pytest.raises(InputError):
-        user_file.load(written("1 / 0\n", "json.py"))
+        model_file.load(written("1 / 0\n", "json.py"))
     assert sys.modules["json"] is json
 
 

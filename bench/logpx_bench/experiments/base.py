@@ -23,6 +23,8 @@ from logpx_bench.schema import content_key
 if TYPE_CHECKING:
     from logpx_bench.suite import Experiment
 
+#: Options of a model that say nothing to a reader of a progress bar.
+_UNSAID = ("seed", "other", "file", "fingerprint")
 #: A registry name and its options.
 Named = tuple[str, Mapping[str, Any]]
 
@@ -88,7 +90,7 @@ class Cell:
 
     def words(self) -> str:
         """In one line, for a progress bar or an error."""
-        sizes = [f"{name}={value}" for name, value in self.model_options.items() if name not in ("seed", "other")]
+        sizes = [f"{name}={value}" for name, value in self.model_options.items() if name not in _UNSAID]
         options = [f"{name}={value:g}" for name, value in self.estimator_options.items()]
         parts = [self.model, *sizes, self.estimator, *options]
         if self.row is not None:
@@ -150,6 +152,8 @@ class Kind:
     resumes : "never", "asked" or "always"
         Whether a cell keeps its finished chunks in `Resources.checkpoint` and goes on from there: where a run asks for
         it and the cell is long, or always.
+    closed : str
+        Why a model of the user's own cannot take part (`logpx_bench.guests`); empty where it can.
     duration : (cell) -> float, or None
         All the seconds of a cell, for predictions, where it is not evaluations that take them.
     expand : (suite name, experiment) -> list of Cell
@@ -177,6 +181,7 @@ class Kind:
     timed: bool = False
     overhead: float = 0.0
     resumes: Literal["never", "asked", "always"] = "never"
+    closed: str = "it measures no model of the suite's choice"
     duration: Callable[[Cell], float] | None = None
 
 
@@ -193,10 +198,11 @@ def stream_seed(*parts: Any) -> int:
 
 @functools.cache
 def harness_hash() -> str:
-    """Sixteen hex digits over the source of what decides a cell's content: data, models, estimators, kinds."""
+    """Sixteen hex digits over what decides a cell's content: source of data, models, estimators, kinds; weights."""
     here = Path(__file__).parent
-    above = ("data.py", "estimators.py", "assembly.py", "counts.py", "roofline.py")
-    return hash_of([*sorted(here.glob("*.py")), *(here.parent / name for name in above)])
+    above = ("data.py", "model_file.py", "networks.py", "estimators.py", "assembly.py", "counts.py", "roofline.py")
+    weights = sorted((here.parent / "weights").iterdir())
+    return hash_of([*sorted(here.glob("*.py")), *(here.parent / name for name in above), *weights])
 
 
 def hash_of(paths: list[Path]) -> str:

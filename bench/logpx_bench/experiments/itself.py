@@ -1,8 +1,9 @@
 """logpx against itself: its precisions and its threads in turns, and what a new process waits for. One cell.
 
-The chain is that of the race (PPCA, 2 latents, 8 observed: `peers.cases`), through the public `estimate`: 2^20
-samples, however many threads, a call that is not timed before each that is, every answer held against the exact one. A
-round is one turn of each, in an order that turns from round to round; ratios are taken round by round.
+The chain is that of the race (PPCA, 2 latents, 8 observed: `peers.cases`), through the public `estimate`: 2^24
+samples, as very large k is what threads are for, however many threads. A call that is not timed goes before each that
+is, and every answer is held against the exact one. A round is one turn of each, in an order that turns from round to
+round; ratios are taken round by round.
 
 A new process imports logpx, then makes a small estimate: with the kernels in the cache, and three times with an empty
 cache, where it compiles the whole chain. The clock starts after the interpreter.
@@ -11,6 +12,7 @@ Stored in `values`: "ns/<dtype>/<threads>" a sample, one a round; "errors/<dtype
 Monte Carlo standard errors; "seconds/import", "seconds/first" and "seconds/cold", one a process.
 """
 
+import dataclasses
 import json
 import math
 import os
@@ -37,7 +39,7 @@ SETTINGS = {
     "rounds": Option(int, 3, 1000, "rounds of turns", default=15),
     "processes": Option(int, 1, 100, "new processes with a warm cache", default=5),
 }
-CASE = CASES["chain_ppca_2_8"]
+CASE = dataclasses.replace(CASES["chain_ppca_2_8"], n=1 << 24)
 #: Precisions and threads that take turns.
 TURNS = (("float64", 1), ("float32", 1), ("float64", 2))
 #: New processes with an empty cache.
@@ -138,5 +140,5 @@ ITSELF = Kind(
     settings=SETTINGS,
     facts=lambda cell: {"source": peers_hash()},
     timed=True,
-    duration=lambda cell: 30.0 * COLD + 0.1 * cell.settings["rounds"] + 2.0 * cell.settings["processes"],
+    duration=lambda cell: 20.0 * COLD + 1.0 * cell.settings["rounds"] + 2.0 * cell.settings["processes"],
 )

@@ -17,9 +17,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from logpx_bench import data, ledger
+from logpx_bench.errors import InputError
 from logpx_bench.estimators import divergence, make_proposal
 from logpx_bench.experiments import finished
-from logpx_bench.experiments.base import Cell, Kind, Record, Resources, stream_seed
+from logpx_bench.experiments.base import Cell, Kind, Record, Resources, stream_seed, verify_row
 from logpx_bench.experiments.ladder import call, describe, level_rows, sizes
 from logpx_bench.options import fail
 
@@ -56,6 +57,14 @@ def check(experiment: "Experiment", where: str) -> None:
         fail(f"{where}: n_samples", f"is {n}; allowed is a power of two from 2^{LEAST} on")
 
 
+def verify(cell: Cell) -> None:
+    """What any cell on a row needs, and an exact log p(x): no run could be so much longer as to stand in for it."""
+    verify_row(cell)
+    subject = data.build(cell.model, cell.model_options, cell.data)
+    if data.exact(subject.model, data.take(subject, cell.row or 0)) is None:
+        raise InputError(f"a long stream is held against the exact log p(x), which {subject.model.name} does not know")
+
+
 def run(cell: Cell, resources: Resources) -> Record:
     """Go on to the cell's n_samples."""
     assert resources.checkpoint is not None
@@ -76,7 +85,7 @@ def run(cell: Cell, resources: Resources) -> Record:
         bill = own.billed(bill, resources.n_workers)
     kl, chi2 = divergence(subject.model, x, proposal)
     columns = describe(estimate) | bill.columns() | sizes(subject.model, x) | {"kl": kl, "chi2": chi2}
-    columns |= {"exact": float(subject.model.log_marginal(x)), "threads": resources.n_workers}
+    columns |= {"exact": data.exact(subject.model, x), "threads": resources.n_workers}
     levels = unit_levels(resources.checkpoint, cell.n_samples)
     values = {"baseline_bytes": [baseline], "worked_seconds": [own.worked()], "tasks_found": [found]}
     return Record(columns=columns, levels=levels, values=values)
@@ -103,12 +112,14 @@ def evaluations(cell: Cell) -> int:
 LARGE_K = Kind(
     name="large_k",
     summary=f"one stream from 2^{FIRST} samples to very many: errors at every level, its path, time and memory",
+    closed="",
     keys=("model", "models", "data", "rows", "estimators", "n_samples", "n_replicates", "seeds", "points", "dtype"),
     required=("models", "estimators", "n_samples"),
     expand=expand,
     run=run,
     evaluations=evaluations,
     check=check,
+    verify=verify,
     overhead=0.05,
     resumes="always",
 )

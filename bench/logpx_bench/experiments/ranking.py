@@ -82,11 +82,16 @@ def choose_pair(cell: Cell) -> Pair:
     Raises
     ------
     InputError
-        Not even the closest gap is under 1 nat, or the two models are the same.
+        Not even the closest gap is under 1 nat, or the two models are the same, or they see the data differently.
     """
     other = dict(cell.model_options["other"])
     named = [(cell.model, {k: v for k, v in cell.model_options.items() if k != "other"}), (other.pop("name"), other)]
     made = [(name, options, data.build(name, options, cell.data)) for name, options in named]
+    if not np.array_equal(made[0][2].X, made[1][2].X):
+        raise InputError(
+            f"{made[0][0]} and {made[1][0]} see different rows of {cell.data} (grey or binary pixels); a ranking is of "
+            "two models of the same rows"
+        )
     totals = [np.asarray(subject.model.log_marginal(subject.X)) for _, _, subject in made]
     difference = totals[0] - totals[1]
     row = int(np.argmin(np.abs(np.abs(difference) - cell.settings["gap"])))
@@ -153,6 +158,7 @@ def _columns(pair: Pair, sides: list[tuple[Any, Any]], x: NDArray[np.float64], t
 RANKING = Kind(
     name="ranking",
     summary="the probability of ranking two models wrongly, against k",
+    closed="it compares two models of the same images",
     keys=(
         "model",
         "models",

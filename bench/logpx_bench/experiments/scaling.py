@@ -98,6 +98,7 @@ def in_fresh_process(cell: Cell, module: str = "logpx_bench.experiments.fresh") 
 SCALING = Kind(
     name="scaling",
     summary="run time and peak memory against n_samples and threads, each point in a fresh process",
+    closed="",
     keys=(
         "model",
         "models",

@@ -66,6 +66,7 @@ def run(cell: Cell, resources: Resources) -> Record:
 STAGES = Kind(
     name="stages",
     summary="time of every stage of the compiled loop, and the instructions it executes, in both precisions",
+    closed="",
     keys=("model", "models", "data", "rows", "estimators", "n_samples", "seeds", "points", *SETTINGS),
     required=("models", "estimators", "n_samples"),
     expand=expand,

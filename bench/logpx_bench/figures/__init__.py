@@ -10,6 +10,8 @@
     stages            nanoseconds of every stage of the compiled loop, and the roofs of the machine
     scaling           time and memory against k, speed-up against threads
     large_k           one long stream: errors at every k, the path of its estimate, time and memory
+    models            every model with an exact marginal: error, coverage, time
+    vae               ELBO and IWAE bounds of single images against exact log p(x)
     digits            images, reconstructions, samples, exact log p(x)
     ranking           how often two models are ranked wrongly
     peers             times of other libraries over ours
@@ -34,11 +36,13 @@ from logpx_bench.figures import (
     jensen_gap,
     large_k,
     log_weights,
+    models,
     peers,
     proposal_quality,
     ranking,
     scaling,
     stages,
+    vae,
 )
 from logpx_bench.figures.save import save
 from logpx_bench.figures.series import Table
@@ -74,6 +78,8 @@ FIGURES: Mapping[str, FigureModule] = {
     "large_k": large_k,
     "stages": stages,
     "digits": digits,
+    "models": models,
+    "vae": vae,
     "ranking": ranking,
     "peers": peers,
 }

@@ -30,21 +30,37 @@ def replicate_errors(store: Store, experiment: str, limit: int) -> Table:
                     "n_groups": row["n_groups"],
                     "rmse": math.sqrt(mse),
                 }
-                table.append({name: cell[name] for name in CELL} | error)
+                table.append({name: cell[name] for name in (*CELL, "data", *summary.REFERENCE)} | error)
     return table
 
 
+#: What stands behind a log p(x) of the gallery.
+EXACT, ESTIMATE, NONE = "exact", "estimate", "no p(x)"
+
+
 def image_scores(store: Store, experiment: str = "digits") -> Table:
-    """Exact log p(x) of every held-out image under every model of the gallery, one row each, in nats; `n_at_floor` is
-    the number of its pixels whose noise variance stands on the floor, where that was stored."""
+    """log p(x) of every held-out image that was scored, under every model of the gallery, one row each, in nats.
+
+    `log_p_is` says whether it is exact or an estimate, whose standard error is `std_error` and whose samples are
+    `n_samples`; a model without p(x) has one row, which says so. Numbers of a whole model, where they were stored, are
+    `n_at_floor`, the pixels whose noise variance stands on the floor, and `n_unsure`, the images whose Pareto k̂ says
+    that the estimate is not to be trusted.
+    """
     table: Table = []
     for cell in summary.runs(store, experiment):
         if cell["kind"] != "gallery":
             continue
         vectors = store.values(cell["key"])
         own = {name: cell[name] for name in ("model", "n_latents", "n_observed")}
-        own |= {"n_at_floor": float(vectors["n_at_floor"][0])} if "n_at_floor" in vectors else {}
-        table += [own | {"index": index, "log_p": float(value)} for index, value in enumerate(vectors.get("log_p", ()))]
+        own |= {name: float(vectors[name][0]) for name in ("n_at_floor", "n_unsure") if name in vectors}
+        if "log_p" not in vectors:
+            table.append(own | {"log_p_is": NONE})
+            continue
+        estimated = "std_error" in vectors
+        own |= {"log_p_is": ESTIMATE, "n_samples": cell["n_samples"]} if estimated else {"log_p_is": EXACT}
+        for index, value in enumerate(vectors["log_p"]):
+            error = {"std_error": float(vectors["std_error"][index])} if estimated else {}
+            table.append(own | {"index": index, "log_p": float(value)} | error)
     return table
 
 

@@ -85,7 +85,7 @@ def _bounds(axes: Axes, every: list[s.Series]) -> None:
         )
     axes.axhline(exact, color=LOOKS["exact"].color, linewidth=1.1)
     axes.set_ylim(exact - depth, exact + 0.14 * depth)
-    text = f"exact log p(x) = {words.fixed(exact)}"
+    text = f"{s.truth(every[0].rows[0])} = {words.fixed(exact)}"
     axes.text(0.02, exact + 0.03 * depth, text, transform=axes.get_yaxis_transform(), fontsize=9)
     axes.ticklabel_format(axis="y", useOffset=False)
     for line, each in enumerate(reversed(every)):

@@ -196,7 +196,11 @@ def _rmse_words(table: s.Table) -> str:
     rows = levels(table)
     known = [row for row in rows if s.finite(row["rmse_predicted"]) and row["rmse_predicted"]]
     if not known:
-        return "No level has enough groups for an error with an interval. "
+        if not rows:
+            return "No level has enough groups for an error with an interval. "
+        return f"χ² is not known here, so nothing is predicted; at $k$ = {words.power(rows[-1]['k'])} the RMSE is " + (
+            f"{words.nats(rows[-1]['rmse'])} ({words.interval(s.rmse(rows[-1]))}). "
+        )
     top = known[-1]
     inside = sum(row["rmse_low"] <= row["rmse_predicted"] <= row["rmse_high"] for row in known if row["k"] >= 1024)
     n_asymptotic = sum(row["k"] >= 1024 for row in known)
@@ -223,11 +227,16 @@ def _bias_words(table: s.Table) -> str:
         return "No bias is told from zero. "
     run = [row for row, mark in zip(rows, map(resolved, rows), strict=True) if mark]
     far = next((before for before, after in itertools.pairwise(rows) if not resolved(after)), run[-1])
-    off = (far["bias"] - far["bias_predicted"]) / far["bias_std_error"]
+    predicted = ""
+    if s.finite(far["bias_predicted"]):
+        off = (far["bias"] - far["bias_predicted"]) / far["bias_std_error"]
+        predicted = (
+            f" (the delta method has {words.number(far['bias_predicted'], 2)}, {words.number(abs(off), 1)} standard "
+            "errors away)"
+        )
     return (
         f"Bias is told from zero at every $k$ up to {words.power(far['k'])}, where it is "
-        f"{words.nats(far['bias'], 2)} ± {words.number(far['bias_std_error'], 1)} (the delta method has "
-        f"{words.number(far['bias_predicted'], 2)}, {words.number(abs(off), 1)} standard errors away); beyond, a "
+        f"{words.nats(far['bias'], 2)} ± {words.number(far['bias_std_error'], 1)}{predicted}; beyond, a "
         "stream of this length can only bound it. "
     )
 

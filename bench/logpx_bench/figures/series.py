@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from logpx_bench.figures.style import Look, look
-from logpx_bench.figures.words import Measured, listed, power, replicates_note
+from logpx_bench.figures.words import Measured, listed, nats, power, replicates_note
+from logpx_bench.summary import REFERENCE
 
 Row = dict[str, Any]
 Table = list[Row]
@@ -29,8 +30,17 @@ TITLES: Mapping[str, str] = {
     "beta_binomial": "beta-binomial",
     "hidden_markov": "hidden Markov",
     "rbm": "RBM",
+    "linear_regression_nig": "linear regression (NIG)",
+    "log_gamma": "log-gamma",
+    "gaussian_shells": "Gaussian shells",
+    "gaussian_box": "Gaussian box",
+    "ppca_mixture": "mixture of PPCA",
+    "vae": "VAE",
+    "vae_gaussian": "VAE (Gaussian)",
+    "vae_bernoulli": "VAE (Bernoulli)",
 }
 ORDER = ("uniform", "prior", "importance")
+FILE = "file"  # the data of a model from a user's file: its own
 
 
 class Series(NamedTuple):
@@ -59,10 +69,16 @@ def finite(value: Any) -> bool:
 
 
 def columns(table: Iterable[Mapping[str, Any]], names: Sequence[str]) -> Table:
-    """The named columns of a table, absent ones as None; settings become canonical JSON so that they fit a CSV cell."""
+    """The named columns of a table, absent ones as None; settings become canonical JSON so that they fit a CSV cell.
+
+    Those that say more than usual are kept too: on a reference run, and on data of the user's own.
+    """
     result: Table = []
-    for row in table:
-        kept = {name: row.get(name) for name in names}
+    rows = list(table)
+    known = [name for name in REFERENCE if any(row.get(name) is not None for row in rows)]
+    known += ["data"] if any(row.get("data") == FILE for row in rows) else []
+    for row in rows:
+        kept = {name: row.get(name) for name in (*names, *known)}
         for name, value in kept.items():
             if isinstance(value, (dict, list, tuple)):
                 kept[name] = json.dumps(value, sort_keys=True)
@@ -142,7 +158,8 @@ def case_name(row: Row) -> str:
     latents_text = (
         f" with {latents} latents" if latents and latents != 1 else " with one latent" if latents == 1 else ""
     )
-    data = f", held-out image {row['row']}" if row.get("row") is not None else ""
+    which = "row {} of its x" if row.get("data") == FILE else "held-out image {}"
+    data = f", {which.format(row['row'])}" if row.get("row") is not None else ""
     return f"{title(str(row.get('model') or 'the model'))}{latents_text}{data}"
 
 
@@ -160,7 +177,25 @@ def errors(rows: Iterable[Row]) -> tuple[list[float], list[float], list[float]]:
 def replicates(rows: Iterable[Row]) -> str:
     """How many replicates stand behind rows, and which run was taken where a case was run more than once."""
     known = list(rows)
-    return replicates_note(row.get("n_replicates") for row in known) + other_runs(known)
+    return replicates_note(row.get("n_replicates") for row in known) + other_runs(known) + reference_note(known)
+
+
+def truth(row: Row) -> str:
+    """What a row's errors are distances from, in words: `exact log p(x)`, or the estimate of a reference run."""
+    return "exact log p(x)" if row.get("reference_error") is None else "reference log p̂(x)"
+
+
+def reference_note(rows: Iterable[Row]) -> str:
+    """A sentence on the run that stands in for an exact value that is not known, or nothing; it begins with a space."""
+    found = [row for row in rows if row.get("reference_error") is not None]
+    if not found:
+        return ""
+    row = max(found, key=lambda one: float(one["reference_error"]))
+    return (
+        " No exact $\\log p(x)$ is known here: errors are against a reference run of "
+        f"{power(row['reference_samples'])} samples from the model's own proposal, with a standard error of "
+        f"{nats(row['reference_error'], 2)}; smaller errors than that are not resolved."
+    )
 
 
 def other_runs(rows: Iterable[Row]) -> str:

@@ -74,6 +74,9 @@ LOOKS: Mapping[str, Look] = {
     "ppca": Look(SKY, "#1B6C9C", "-", "o"),
     "factor_analysis": Look(ORANGE, "#8F6200", (0, (5.0, 1.6)), "s"),
     "pca": Look(GREY, "#555555", (0, (1.2, 1.2)), "^"),
+    "ppca_mixture": Look(PURPLE, "#9C4A79", (0, (6.0, 1.4, 1.2, 1.4)), "D"),
+    "vae_gaussian": Look(GREEN, "#00694C", "-", "v"),
+    "vae_bernoulli": Look(RED, "#A84A00", (0, (3.0, 1.0, 1.0, 1.0)), "s"),
     "exact": Look(BLACK, BLACK, "-", ""),
     "theory": Look("#555555", "#444444", (0, (3.0, 2.0)), ""),
 }

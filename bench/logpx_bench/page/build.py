@@ -57,11 +57,12 @@ def _make(store: Store, folder: Path) -> None:
     for name in FOLDERS:
         (folder / name).mkdir()
     facts = Facts.of(store)
-    for name, module in FIGURES.items():
-        table = facts.tables[name]
-        if table:
-            save(module.draw(table), folder / "figures", name)
-            summary.write_csv(table, folder / "data" / f"{name}.csv")
+    drawn = [(name, name, table) for name, table in facts.tables.items() if table]
+    for model, tables in facts.guests.items():
+        drawn += [(name, story.guest_name(name, model), table) for name, table in tables.items()]
+    for name, file, table in drawn:
+        save(FIGURES[name].draw(table), folder / "figures", file)
+        summary.write_csv(table, folder / "data" / f"{file}.csv")
     summary.write_csv(facts.errors, folder / "data" / "results.csv")
     summary.write_csv(facts.targets, folder / "data" / "targets.csv")
     if facts.tables["peers"]:
@@ -79,7 +80,8 @@ def _move(folder: Path, out: Path) -> None:
         wanted = {path.name for path in new.iterdir()}
         for path in sorted(new.iterdir()):
             os.replace(path, old / path.name)
-        for stale in OURS - wanted:
+        guests = {path.name for path in old.glob(story.guest_name("*", "*")) if path.name.partition("--")[0] in FIGURES}
+        for stale in (OURS | guests) - wanted:
             (old / stale).unlink(missing_ok=True)
     for page in PAGES:
         os.replace(folder / page, out / page)

@@ -21,6 +21,8 @@ class Facts:
     ----------
     tables : mapping of figure name to table
         Empty where a figure has nothing to show.
+    guests : mapping of model to mapping of figure name to table
+        Of each model from a user's file, the tables of the figures that show another model.
     errors : table
         Error at every k of the main experiment, all models and images.
     cells : table
@@ -38,6 +40,7 @@ class Facts:
     """
 
     tables: Mapping[str, s.Table]
+    guests: Mapping[str, Mapping[str, s.Table]]
     errors: s.Table
     cells: s.Table
     targets: s.Table
@@ -51,8 +54,11 @@ class Facts:
         """Read a store."""
         names = sorted({module.EXPERIMENT for module in FIGURES.values()} & set(store.experiments()))
         suites = {cell["suite"] for name in names for cell in store.cells(name)}
+        tables = {name: module.data(store) for name, module in FIGURES.items()}
+        files = {cell["model"] for name in names for cell in store.cells(name) if cell["data"] == s.FILE}
         return cls(
-            tables={name: module.data(store) for name, module in FIGURES.items()},
+            tables=tables,
+            guests={model: _own(store, model, tables) for model in sorted(files)},
             errors=summary.errors_by_k(store, MAIN),
             cells=summary.cells(store, MAIN),
             targets=targets.table(store),
@@ -77,3 +83,11 @@ class Facts:
         every = self.lead()
         k, rows = s.at_common_k(every)
         return min(zip(every, rows, strict=True), key=lambda pair: pair[1]["rmse"])[0] if k else None
+
+
+def _own(store: Store, model: str, tables: Mapping[str, s.Table]) -> dict[str, s.Table]:
+    """Tables of the figures on one model that do not show it yet; those that are empty are left out."""
+    view = store.of_model(model)
+    missing = [name for name, table in tables.items() if all(row.get("model") != model for row in table)]
+    found = {name: FIGURES[name].data(view) for name in missing}
+    return {name: table for name, table in found.items() if table}

@@ -93,13 +93,14 @@ def gaps_sentence(facts: Facts) -> str:
     if best is None:
         return ""
     lead = best.rows[0]
-    same = [row for row in firsts if (row["row"], row["estimator"]) == (lead["row"], lead["estimator"])]
-    names = {(row["model"], row["n_latents"]): row for row in same if s.options(row) == s.options(lead)}
-    if len(names) < 2:
+    names = ("data", "row", "estimator")
+    same = [row for row in firsts if all(row[name] == lead[name] for name in names)]
+    models = {(row["model"], row["n_latents"]): row for row in same if s.options(row) == s.options(lead)}
+    if len(models) < 2:
         return ""
     parts = [
         f"{words.nats(-row['bias'])} for {s.title(row['model'])} with {row['n_latents']} latents"
-        for row in names.values()
+        for row in models.values()
     ]
     return f"On one and the same image here, the ELBO's gap under {s.one_line(best)} sampling is {words.listed(parts)}."
 

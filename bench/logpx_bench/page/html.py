@@ -33,6 +33,7 @@ table { border-collapse: collapse; font-size: .8rem; line-height: 1.35; font-var
 th, td { padding: .28rem .42rem; border-bottom: 1px solid #e4e4e4; text-align: right; white-space: nowrap; }
 th { border-bottom: 2px solid #888; vertical-align: bottom; white-space: normal; }
 .left { text-align: left; }
+td.left { white-space: normal; min-width: 5.5rem; }
 caption { white-space: normal; }
 caption { caption-side: bottom; text-align: left; color: #444; padding-top: .5rem; }
 .note { background: #fdf3e1; border-left: 4px solid #e69f00; padding: .6rem 1rem; font-size: .92rem; }

@@ -45,7 +45,8 @@ def results(facts: Facts) -> list[Block]:
         rows = []
         for each in s.by_estimator(own, "k"):
             rows += [(s.one_line(each), *_result(row, facts.cell(each))) for row in chosen(each.rows)]
-        exact = f"exact $\\log p(x)$ = {words.fixed(own[0]['exact'], 3)}"
+        truth = s.truth(own[0]).replace("log p(x)", "$\\log p(x)$")
+        exact = f"{truth} = {words.fixed(own[0]['exact'], 3)}"
         grids.append(Grid(f"{s.case_name(own[0])}, {exact}.", header, tuple(rows)))
     return [*grids, Paragraph(notes)]
 
@@ -183,6 +184,41 @@ def _times(row: s.Row, bare: bool = False) -> tuple[str, str, str]:
         return (words.number(row["ns"]) if s.finite(row["ns"]) else "none", "none", "")
     interval = "" if bare else f"{words.number(row['ratio_low'])} to {words.number(row['ratio_high'])}"
     return words.number(row["ns"]), words.number(row["ratio"]), interval
+
+
+def models(facts: Facts) -> list[Block]:
+    """One row a model with an exact marginal: its latents, both routes and how far they are apart, time, ESS."""
+    table = facts.tables["models"]
+    if not table:
+        return []
+    numbers = ("max |difference|, nats", "ns a sample", "ESS / samples")
+    header = ("model", "latents", "exact route", "second route", *numbers)
+    rows = tuple(
+        (
+            s.title(row["model"]),
+            latents(row),
+            row["exact_route"] or "its own",
+            row["second_route"] or "none",
+            words.number(row["max_difference"], 2) if row["second_route"] else "–",
+            words.number(row["ns"], 2),
+            words.percent(row["ess_fraction"]),
+        )
+        for row in table
+    )
+    counts = sorted({row["n_rows"] for row in table})
+    over = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    caption = (
+        f"Differences are the largest over {over} rows of data each; time and ESS are of the model's own "
+        "default proposal, one thread, points, proposal, log joint and full ladder. Everything else that was measured: "
+        "[models.csv](data/models.csv)."
+    )
+    return [Grid(caption, header, rows, n_left=4)]
+
+
+def latents(row: s.Row) -> str:
+    """How many latents of which kind: "2 continuous", "1 discrete and 2 continuous"."""
+    kinds = {"discrete": row["n_discrete"], "continuous": row["n_latents"] - row["n_discrete"]}
+    return words.listed([f"{count} {kind}" for kind, count in kinds.items() if count])
 
 
 FACTS = (

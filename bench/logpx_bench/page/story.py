@@ -12,6 +12,7 @@ import math
 from dataclasses import replace
 
 from logpx_bench.figures import FIGURES
+from logpx_bench.figures import series as s
 from logpx_bench.page import findings, results, where
 from logpx_bench.page.blocks import Block, Equation, Heading, Listing, Paragraph, Picture, Skipped
 from logpx_bench.page.facts import Facts
@@ -32,9 +33,11 @@ def blocks(facts: Facts) -> list[Block]:
         comparing,
         cost,
         very_large,
+        others,
         beside,
     )
     story = [block for chapter in chapters for block in chapter(facts)]
+    story += [block for model in facts.guests for block in guest(facts, model)]
     story += [Heading(2, "Results"), *results.results(facts)]
     story += [Heading(2, "Where the numbers come from"), *results.provenance(facts)]
     return numbered([*story, Heading(2, "Sources"), Listing(SOURCES)])
@@ -64,6 +67,25 @@ def figure(facts: Facts, name: str) -> Block:
         "measures it."
     )
     return Skipped(0, module.TITLE, reason)
+
+
+def guest(facts: Facts, model: str) -> list[Block]:
+    """The figures of a model of the user's own."""
+    text = (
+        "The same measurements on a model from a file of the user's own, with its own data. A figure that is not here "
+        "belongs to an experiment in which it took no part; `logpx run --model` says why. Its numbers are among the "
+        "results below."
+    )
+    pictures = [
+        Picture(0, guest_name(name, model), f"{FIGURES[name].TITLE}: {s.title(model)}", FIGURES[name].caption(table))
+        for name, table in facts.guests[model].items()
+    ]
+    return [Heading(2, f"A model of one's own: {s.title(model)}"), Paragraph(text), *pictures]
+
+
+def guest_name(figure: str, model: str) -> str:
+    """The name of the files of a figure on a user's model."""
+    return f"{figure}--{model}"
 
 
 SUITES = {"peers": "peers"}  # of figures that the suite `article` does not measure
@@ -223,6 +245,14 @@ def logarithm(facts: Facts) -> list[Block]:
             "there the gap has to be measured."
         ),
         figure(facts, "jensen_gap"),
+        Paragraph(
+            "The same holds where $x$ follows from $z$ by a neural network. With two latents the integral over $z$ is "
+            "one over a plane, and a quadrature can do it to a certified error: a variational autoencoder can then be "
+            "held, image by image, against its own exact likelihood. What its training maximises is the lowest of "
+            "the bounds below, with the encoder as $q$; what it is judged by is often the second. How much either "
+            "leaves out is different for every image."
+        ),
+        figure(facts, "vae"),
     ]
 
 
@@ -331,6 +361,23 @@ def very_large(facts: Facts) -> list[Block]:
             "and goes on with the same bits, the next day or with a larger $N$."
         ),
         figure(facts, "large_k"),
+    ]
+
+
+def others(facts: Facts) -> list[Block]:
+    """Every model with an exact marginal, and the two routes to it."""
+    return [
+        Heading(2, "Models with exact marginals"),
+        Paragraph(
+            "What was seen on a few models is not special to them. $\\log p(x)$ is exact wherever the latents can be "
+            "summed over or integrated out: mixtures, layers of binary units by enumeration, hidden Markov models by "
+            "the forward algorithm, linear and Gaussian ones by algebra, conjugate priors, a quadrature where each "
+            "latent stands alone or where there are two; and targets whose normalising constant is known. An exact "
+            "answer that is wrong would make every error here wrong, so each of them is worked out a second time, by "
+            "a route that shares no function with the first. The table says how far the two are apart."
+        ),
+        figure(facts, "models"),
+        *results.models(facts),
     ]
 
 

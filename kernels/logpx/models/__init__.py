@@ -1,10 +1,12 @@
 """Models p(x, z) whose log p(x) is known exactly, and the user's own.
 
     base                what a model is; `Model`, a user's own; checks of data
+    parameters          a dict of arrays as theta, packed and unpacked
     user                decorators: a user's function to a kernel
     conjugate_normal    one unknown mean
-    linear_gaussian     algebra and kernel of the next two
+    linear_gaussian     algebra and kernel of the next three
     ppca                probabilistic PCA
+    ppca_mixture        clusters, each a probabilistic PCA
     factor_analysis     the same with a noise variance for each observed number
     finite_mixture      what the next two share: one discrete latent, summed over
     gaussian_mixture    components of continuous numbers
@@ -54,6 +56,7 @@ from logpx.models.many_well import ManyWell
 from logpx.models.mixture_target import GaussianMixtureTarget
 from logpx.models.mlp import Network
 from logpx.models.ppca import PPCA
+from logpx.models.ppca_mixture import PPCAMixture
 from logpx.models.random_intercept import RandomIntercept
 from logpx.models.rbm import RBM
 from logpx.models.sigmoid_belief_network import SigmoidBeliefNetwork
@@ -65,6 +68,7 @@ from logpx.models.vae import VAE
 REGISTRY: dict[str, type] = {
     "conjugate_normal": ConjugateNormal,
     "ppca": PPCA,
+    "ppca_mixture": PPCAMixture,
     "factor_analysis": FactorAnalysis,
     "gaussian_mixture": GaussianMixture,
     "bernoulli_mixture": BernoulliMixture,
@@ -111,6 +115,7 @@ __all__ = [
     "ManyWell",
     "Model",
     "Network",
+    "PPCAMixture",
     "RandomIntercept",
     "SigmoidBeliefNetwork",
     "StateSpace",

@@ -6,7 +6,7 @@ proposal, the exact log p(x). Nothing beyond the kernel is needed to estimate lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from logpx.checks import whole
 from logpx.errors import InputError
+from logpx.models.parameters import pack, with_fields
 from logpx.proposals.base import Floats, Integers, Proposal, as_floats, set_fields
 
 #: Largest entry of x: beyond it squares overflow.
@@ -35,6 +36,7 @@ class LatentModel(Protocol):
     theta : ndarray (m,) of float64; dims : ndarray of int64
         The packed parameters and the sizes that the kernel takes.
     n_latents : int
+        Of a model that declares `n_discrete` too, the first so many are whole numbers; otherwise its prior tells.
     n_observed : int or None
         Length of a row of x; None where any length will do.
     prior : Proposal or None
@@ -61,8 +63,10 @@ class Model:
     ----------
     log_joint : kernel
         A function under `@logpx.log_joint` (a block at a time) or `@logpx.per_sample` (one sample at a time).
-    theta : array (m,)
-        Parameters, as the kernel unpacks them.
+    theta : array (m,), or dict of arrays
+        Parameters. A vector reaches the kernel as it is. Of a dict of numbers and arrays of up to 3 axes the kernel
+        gets a named tuple: theta.weights[i, j], and a float where the entry is a number. The dict is packed into one
+        vector, in its own order, and the attribute `theta` is that vector.
     n_latents : int
         Length of z, at least 1.
     dims : sequence of int
@@ -84,8 +88,8 @@ class Model:
     Raises
     ------
     InputError
-        theta not finite or not a vector, n_latents below 1, a log_joint that is not decorated, a prior of
-        another dimension.
+        theta not finite, neither a vector nor such a dict, n_latents below 1, a log_joint that is not decorated, a
+        prior of another dimension.
 
     Examples
     --------
@@ -96,6 +100,11 @@ class Model:
     ...     return -0.5 * z[0] ** 2 - 0.5 * theta[0] * (x[0] - z[0]) ** 2
     >>> Model(shift, [4.0], 1, prior=Gaussian([0.0], [1.0])).name
     'shift'
+    >>> @user.per_sample
+    ... def affine(theta, dims, x, z):
+    ...     return -0.5 * z[0] ** 2 - 0.5 * ((x[0] - theta.slopes[0] * z[0]) / theta.scale) ** 2
+    >>> Model(affine, {"slopes": [2.0], "scale": 0.5}, 1).theta
+    array([2. , 0.5])
     """
 
     log_joint: Any
@@ -112,7 +121,7 @@ class Model:
     def __init__(
         self,
         log_joint: Any,
-        theta: ArrayLike,
+        theta: ArrayLike | Mapping[str, ArrayLike],
         n_latents: int,
         *,
         dims: Sequence[int] = (),
@@ -125,7 +134,12 @@ class Model:
     ) -> None:
         check_kernel(log_joint)
         sizes = np.array([whole(f"dims[{i}]", size, least=0) for i, size in enumerate(dims)], dtype=np.int64)
-        set_fields(self, log_joint=log_joint, theta=as_theta(theta), n_latents=whole("n_latents", n_latents))
+        if isinstance(theta, Mapping):
+            vector, layout = pack(theta)
+            kernel = with_fields(log_joint, layout)
+        else:
+            vector, kernel = as_theta(theta), log_joint
+        set_fields(self, log_joint=kernel, theta=vector, n_latents=whole("n_latents", n_latents))
         set_fields(self, dims=sizes, grad=grad, name=name or getattr(log_joint, "__name__", "model"))
         set_fields(self, n_observed=None if n_observed is None else whole("n_observed", n_observed))
         if log_marginal is not None and not callable(log_marginal):

@@ -94,7 +94,7 @@ class BernoulliMixture(FiniteMixture):
 
     name: ClassVar[str] = "bernoulli_mixture"
     summary: ClassVar[str] = "mixture of Bernoulli products, or latent class model: binary data, one discrete latent"
-    second_route: ClassVar[str] = "SciPy's Bernoulli densities, state by state; p(x) summed over every x"
+    second_route: ClassVar[str] = "SciPy's Bernoulli densities, state by state"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
 

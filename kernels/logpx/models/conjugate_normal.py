@@ -97,7 +97,7 @@ class ConjugateNormal:
     name: ClassVar[str] = "conjugate_normal"
     summary: ClassVar[str] = "normal observations of one unknown mean with a normal prior"
     exact_route: ClassVar[str] = "conjugate posterior in closed form"
-    second_route: ClassVar[str] = "SciPy's dense Gaussian, and quadrature over z"
+    second_route: ClassVar[str] = "SciPy's dense Gaussian density of x"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
     n_latents: ClassVar[int] = 1

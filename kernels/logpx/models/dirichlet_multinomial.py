@@ -95,7 +95,7 @@ class DirichletMultinomial(StickBreaking):
 
     name: ClassVar[str] = "dirichlet_multinomial"
     summary: ClassVar[str] = "counts in categories with unknown probabilities and their Dirichlet prior"
-    second_route: ClassVar[str] = "Pólya's urn, draw by draw, in rational numbers; SciPy's own"
+    second_route: ClassVar[str] = "Pólya's urn, draw by draw, in rational numbers"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
 

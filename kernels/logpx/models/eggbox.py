@@ -99,7 +99,7 @@ class Eggbox(Target):
     name: ClassVar[str] = "eggbox"
     summary: ClassVar[str] = "a lattice of equal peaks in a cube"
     exact_route: ClassVar[str] = "power series with positive terms"
-    second_route: ClassVar[str] = "the kernel summed over a two-dimensional grid; published values"
+    second_route: ClassVar[str] = "Gauss-Legendre rules over two dimensions"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
 

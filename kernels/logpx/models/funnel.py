@@ -71,7 +71,7 @@ class Funnel(Target):
     name: ClassVar[str] = "funnel"
     summary: ClassVar[str] = "Neal's funnel: one latent is the log scale of all others"
     exact_route: ClassVar[str] = "normalised by construction"
-    second_route: ClassVar[str] = "the kernel summed over a two-dimensional grid"
+    second_route: ClassVar[str] = "adaptive quadrature over the log scale, a sum for each of the rest"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
 

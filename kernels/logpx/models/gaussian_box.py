@@ -67,7 +67,7 @@ class GaussianBox(Target):
     name: ClassVar[str] = "gaussian_box"
     summary: ClassVar[str] = "Gaussian likelihood, not normalised, under a uniform prior on a cube"
     exact_route: ClassVar[str] = "closed form"
-    second_route: ClassVar[str] = "the kernel summed over a two-dimensional grid; published values"
+    second_route: ClassVar[str] = "adaptive quadrature, dimension by dimension"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
 

@@ -82,7 +82,7 @@ class GaussianShells(Target):
     name: ClassVar[str] = "gaussian_shells"
     summary: ClassVar[str] = "two thin spherical shells in a cube"
     exact_route: ClassVar[str] = "radial integral, trapezoidal rule, less the caps outside the cube"
-    second_route: ClassVar[str] = "the kernel summed over a two-dimensional grid; published values"
+    second_route: ClassVar[str] = "Gauss-Legendre rules over two dimensions"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
 

@@ -108,7 +108,7 @@ class HiddenMarkov:
     name: ClassVar[str] = "hidden_markov"
     summary: ClassVar[str] = "hidden Markov model: a path of discrete states, a symbol at every step"
     exact_route: ClassVar[str] = "forward algorithm"
-    second_route: ClassVar[str] = "sum over all K^T paths, each a product; p(x) summed over every x"
+    second_route: ClassVar[str] = "sum over all K^T paths, each a product"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
     theta: Floats = field(init=False, repr=False)

@@ -45,7 +45,7 @@ from logpx.models.base import DEFAULT_WIDEN, check_x, positive, rows_or_one
 from logpx.proposals import Gaussian, Uniform
 from logpx.proposals.base import Floats, Integers, as_floats, packed, set_fields, two_parts
 
-#: Observed numbers are filled up with zeros to a multiple of this: the sums that `_project` keeps side by side.
+#: Observed numbers are filled up with zeros to a multiple of this: the sums that `project` keeps side by side.
 LANES = 8
 
 
@@ -66,7 +66,7 @@ def _product(a, k, b):
 
 
 @_jit.inner
-def _project(theta, x, p, r, image):
+def project(theta, x, p, r, image):
     """image = t; returns |r − Q t|², by modified Gram-Schmidt in float64."""
     n = (p + LANES - 1) // LANES
     at = 2 + 2 * p
@@ -137,7 +137,7 @@ def log_joint(theta, dims, x, z, out):
     p, d = dims[0], dims[1]
     r = min(p, d)
     image = np.zeros(tiles.whole_tiles(r), z.dtype)
-    rest = _project(theta, x, p, r, image)
+    rest = project(theta, x, p, r, image)
     constant = np.float64(theta[0]) + np.float64(theta[1]) - 0.5 * rest
     half = z.dtype.type(0.5)
     at = 2 + 2 * p + r * ((p + LANES - 1) // LANES * LANES)
@@ -192,7 +192,7 @@ class LinearGaussian(abc.ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     exact_route: ClassVar[str] = "Woodbury's identity and the determinant lemma"
-    second_route: ClassVar[str] = "SciPy's dense Gaussian, and quadrature over z"
+    second_route: ClassVar[str] = "SciPy's dense Gaussian density of x"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
     theta: Floats = field(init=False, repr=False)

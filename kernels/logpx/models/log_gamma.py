@@ -101,7 +101,7 @@ class LogGamma(Target):
     name: ClassVar[str] = "log_gamma"
     summary: ClassVar[str] = "log-gamma and normal marginals in the unit cube: four modes, skewed tails"
     exact_route: ClassVar[str] = "closed form, a product"
-    second_route: ClassVar[str] = "the kernel summed over a two-dimensional grid; published values"
+    second_route: ClassVar[str] = "SciPy's densities by adaptive quadrature, factor by factor"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
 

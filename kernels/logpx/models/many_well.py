@@ -74,7 +74,7 @@ class ManyWell(Target):
     name: ClassVar[str] = "many_well"
     summary: ClassVar[str] = "double wells, one for every two latents: 2^(d/2) modes of unequal mass"
     exact_route: ClassVar[str] = "product of one-dimensional integrals, trapezoidal rule"
-    second_route: ClassVar[str] = "the kernel summed over a two-dimensional grid; published values"
+    second_route: ClassVar[str] = "adaptive quadrature, well by well"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
 

@@ -98,7 +98,7 @@ class GaussianMixtureTarget:
     name: ClassVar[str] = "mixture_target"
     summary: ClassVar[str] = "mixture of Gaussians as the density of z: many modes, evidence known"
     exact_route: ClassVar[str] = "known by construction"
-    second_route: ClassVar[str] = "trapezoidal rule over z in two dimensions"
+    second_route: ClassVar[str] = "each factor of each Gaussian by adaptive quadrature"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
     n_observed: ClassVar[int] = 1

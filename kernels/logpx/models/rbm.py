@@ -115,6 +115,7 @@ class RBM:
     theta: Floats = field(init=False, repr=False)
     dims: Integers = field(init=False, repr=False)
     n_latents: int = field(init=False, repr=False)
+    n_discrete: int = field(init=False, repr=False)
     n_observed: int = field(init=False, repr=False)
     prior: BinaryTable | None = field(init=False, repr=False)
 
@@ -132,7 +133,7 @@ class RBM:
                 f"the layers have {p} and {d} units; the partition function sums over the states of the smaller one, "
                 f"which may have {MOST_UNITS}"
             )
-        set_fields(self, weights=weights, visible_bias=b, hidden_bias=c, n_latents=d, n_observed=p)
+        set_fields(self, weights=weights, visible_bias=b, hidden_bias=c, n_latents=d, n_discrete=d, n_observed=p)
         log_z = float(logsumexp(self._smaller_layer))
         theta = packed(np.concatenate([[log_z], b, c, weights.ravel()]))
         set_fields(self, log_partition=log_z, theta=theta, dims=np.array([p, d], dtype=np.int64))

@@ -149,7 +149,7 @@ class SigmoidBeliefNetwork:
     name: ClassVar[str] = "sigmoid_belief_network"
     summary: ClassVar[str] = "sigmoid belief network: binary causes of binary data, all states summed over"
     exact_route: ClassVar[str] = "sum over all 2^d states in Gray-code order"
-    second_route: ClassVar[str] = "SciPy's Bernoulli densities, state by state; p(x) summed over every x"
+    second_route: ClassVar[str] = "SciPy's Bernoulli densities, state by state"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
     theta: Floats = field(init=False, repr=False)

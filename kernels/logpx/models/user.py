@@ -3,7 +3,8 @@
 `log_joint` takes a block function, f(theta, dims, x, z, out), which fills out[i] = log p(x, z[:, i]) for the B
 samples of a block and is as fast as it is written. `per_sample` takes a scalar function, f(theta, dims, x, z) ->
 float, of one sample z (d,), and loops over it: easier to write, one call for each sample. Neither is cached on disk,
-because the function may live in a notebook.
+because the function may live in a notebook. Where `Model` is given a dict of arrays, theta is a named tuple of them
+(`logpx.models.parameters`).
 """
 
 from __future__ import annotations

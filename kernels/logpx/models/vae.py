@@ -96,7 +96,7 @@ class VAE:
     name: ClassVar[str] = "vae"
     summary: ClassVar[str] = "variational autoencoder: a normal latent behind a neural network"
     exact_route: ClassVar[str] = "two quadrature rules that agree to 1e-6 nats, for one or two latents"
-    second_route: ClassVar[str] = "Gauss-Hermite quadrature with a forward pass of its own"
+    second_route: ClassVar[str] = "Gauss-Legendre rules over the latents, a forward pass of its own"
     log_joint: ClassVar[Any] = staticmethod(log_joint)
     log_joint_scalar: ClassVar[Callable[..., float]] = staticmethod(log_joint_scalar)
     theta: Floats = field(init=False, repr=False)

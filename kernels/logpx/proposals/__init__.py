@@ -10,6 +10,7 @@
     logit_beta   independent logits of beta variables
     mixture      Gaussians with diagonal covariances
     product      independent latents, each a mixture of Gaussians
+    conditional_gaussian  a component, and Gaussian latents given it
     funnel       one latent is the log variance of the others
     shells       thin spheres around centres
     divergences  KL, χ² and E[w²] of one Gaussian or mixture against another Gaussian, in closed form
@@ -21,6 +22,7 @@ from logpx.proposals import divergences
 from logpx.proposals.base import Proposal
 from logpx.proposals.bernoulli import Bernoulli, BinaryTable
 from logpx.proposals.categorical import Categorical
+from logpx.proposals.conditional_gaussian import ConditionalGaussian
 from logpx.proposals.funnel import Funnel
 from logpx.proposals.gaussian import Gaussian
 from logpx.proposals.logit_beta import LogitBeta
@@ -43,6 +45,7 @@ REGISTRY: dict[str, type[Proposal]] = {
     "logit_beta": LogitBeta,
     "mixture": Mixture,
     "product": Product,
+    "conditional_gaussian": ConditionalGaussian,
     "funnel": Funnel,
     "shells": Shells,
 }
@@ -52,6 +55,7 @@ __all__ = [
     "Bernoulli",
     "BinaryTable",
     "Categorical",
+    "ConditionalGaussian",
     "Funnel",
     "Gaussian",
     "LogitBeta",

@@ -33,6 +33,9 @@ class Proposal(abc.ABC):
         "uniform" or "normal", the noise that the kernel takes.
     n_base, n_latents : int
         Rows of the noise and of the latents.
+    n_discrete : int
+        How many of the latents, the first ones, are whole numbers; 0 unless a proposal says otherwise. The density is
+        a probability in these and a density in the others, as the model's must be.
     lam : ndarray, (m,) or (n, m)
         The packed parameters; with n rows, row i is for row i of x.
     dims : ndarray of int64
@@ -47,6 +50,7 @@ class Proposal(abc.ABC):
     base: str
     n_base: int
     n_latents: int
+    n_discrete: int = 0
     lam: Floats
     dims: Integers
     missing_mass: float | Floats | None

@@ -105,7 +105,7 @@ class Bernoulli(Proposal):
         missing = 0.0 if missing_mass is None and np.all((p > 0) & (p < 1)) else missing_mass
         set_fields(self, probabilities=p, missing_mass=missing, kernel=bernoulli_kernel, base="uniform")
         set_fields(self, n_base=p.shape[-1], n_latents=p.shape[-1], lam=packed(lam))
-        set_fields(self, dims=np.array([p.shape[-1]], dtype=np.int64))
+        set_fields(self, n_discrete=p.shape[-1], dims=np.array([p.shape[-1]], dtype=np.int64))
 
     def table(self) -> Floats:
         """Probabilities of all states, (2^d,) or (n, 2^d), state Σ_k z_k 2^k; d up to 16."""
@@ -196,7 +196,7 @@ class BinaryTable(Proposal):
             lam = packed(np.concatenate([*branches, np.log(shares)], axis=-1))
         missing = 0.0 if missing_mass is None and np.all(shares > 0) else missing_mass
         set_fields(self, probabilities=shares, missing_mass=missing, kernel=binary_table_kernel, base="uniform")
-        set_fields(self, n_base=d, n_latents=d, lam=lam, dims=np.array([d], dtype=np.int64))
+        set_fields(self, n_base=d, n_latents=d, n_discrete=d, lam=lam, dims=np.array([d], dtype=np.int64))
 
     def log_density(self, z: ArrayLike) -> Floats:
         """log q(z) in nats, z (..., d), or (..., n, d) where there are n rows; −inf for what is not binary."""

@@ -88,7 +88,7 @@ class Categorical(Proposal):
         lam = np.concatenate([upper_edges(shares), logs], axis=-1)
         missing = 0.0 if missing_mass is None and np.all(shares > 0) else missing_mass
         set_fields(self, probabilities=shares, missing_mass=missing, kernel=categorical_kernel)
-        set_fields(self, base="uniform", n_base=1, n_latents=1)
+        set_fields(self, base="uniform", n_base=1, n_latents=1, n_discrete=1)
         set_fields(self, lam=packed(lam), dims=np.array([shares.shape[-1]], dtype=np.int64))
 
     @property

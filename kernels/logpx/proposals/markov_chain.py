@@ -102,7 +102,7 @@ class MarkovChain(Proposal):
             lam = np.stack([upper_edges(steps), np.log(steps)], axis=-3).reshape(*rows, -1)
         missing = 0.0 if missing_mass is None and np.all(steps > 0) else missing_mass
         set_fields(self, steps=steps, missing_mass=missing, kernel=markov_chain_kernel, base="uniform", lam=packed(lam))
-        set_fields(self, n_base=n_moves + 1, n_latents=n_moves + 1)
+        set_fields(self, n_base=n_moves + 1, n_latents=n_moves + 1, n_discrete=n_moves + 1)
         set_fields(self, dims=np.array([n_states, n_moves + 1], dtype=np.int64))
 
     def log_density(self, z: ArrayLike) -> Floats:

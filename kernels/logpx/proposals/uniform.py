@@ -109,7 +109,7 @@ class Uniform(Proposal):
         n = whole("n_states", n_states)
         if n >= 2**52:
             raise InputError(f"n_states is {n}; it must be below 2^52, so that every state is a float64")
-        set_fields(self, n_states=n, kernel=finite_kernel, n_base=1, n_latents=1)
+        set_fields(self, n_states=n, kernel=finite_kernel, n_base=1, n_latents=1, n_discrete=1)
         set_fields(self, lam=packed([*two_parts(-math.log(n)), n]), dims=np.array([n], dtype=np.int64))
 
     def _prepare_box(self, low: ArrayLike, high: ArrayLike) -> None:

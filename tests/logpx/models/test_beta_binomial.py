@@ -1,8 +1,7 @@
 """The beta-binomial model against exact rational arithmetic, quadrature and SciPy. Exact, except moments of samples."""
 
 import itertools
-from fractions import Fraction
-from math import comb, log
+from math import log
 
 import numpy as np
 import pytest
@@ -10,20 +9,7 @@ from scipy import integrate, special, stats
 
 from logpx.errors import InputError
 from logpx.models import BetaBinomial
-
-
-def by_urn(a, b, trials, x):
-    """p(x) as a Fraction: the chance of each next success is (a + successes so far)/(a + b + trials so far)."""
-    successes, failures, value = Fraction(a), Fraction(b), Fraction(1)
-    for n, count in zip(trials, x, strict=True):
-        value *= comb(int(n), int(count))
-        for _ in range(int(count)):
-            value *= successes / (successes + failures)
-            successes += 1
-        for _ in range(int(n - count)):
-            value *= failures / (successes + failures)
-            failures += 1
-    return value
+from logpx_bench.second_routes.urns import binomial_urn
 
 
 def log_joint(model, x, z):
@@ -36,7 +22,7 @@ def log_joint(model, x, z):
 def test_log_marginal_is_polyas_urn():
     model = BetaBinomial(0.5, 2.25, [3, 1, 4])
     every = np.array(list(itertools.product(range(4), range(2), range(5))), dtype=float)
-    exact = [by_urn(0.5, 2.25, model.n_trials, x) for x in every]
+    exact = [binomial_urn(0.5, 2.25, model.n_trials, x) for x in every]
     assert sum(exact) == 1
     np.testing.assert_allclose(model.log_marginal(every), [log(p) for p in exact], rtol=1e-13, atol=1e-13)
 

@@ -1,28 +1,19 @@
 """The hidden Markov model against enumeration of paths and of data. Exact, except the moments of samples."""
 
-import itertools
-
 import numpy as np
 import pytest
 
 from logpx.errors import InputError
 from logpx.models import HiddenMarkov
+from logpx_bench.second_routes.states import every_state, path_products
 
-PATHS = np.array(list(itertools.product(range(3), repeat=6)), dtype=float)
+PATHS = every_state(6, 3)
 
 
 def log_joint(model, x, Z):
     out = np.empty(len(Z))
     model.log_joint(model.theta, model.dims, np.asarray(x, dtype=float), np.ascontiguousarray(np.transpose(Z)), out)
     return out
-
-
-def products(model, x, Z):
-    """p(x, z) of every path, a product of 2 T numbers."""
-    x, Z = np.asarray(x).astype(int), np.asarray(Z).astype(int)
-    seen = np.prod([model.emission[Z[:, t], x[t]] for t in range(len(x))], axis=0)
-    moves = np.prod([model.transition[Z[:, t - 1], Z[:, t]] for t in range(1, len(x))], axis=0)
-    return model.initial[Z[:, 0]] * moves * seen
 
 
 def left_to_right():
@@ -35,7 +26,7 @@ def left_to_right():
 def test_log_joint_and_log_marginal_are_products_and_their_sum():
     model, X = HiddenMarkov.example()
     for x in X:
-        expected = products(model, x, PATHS)
+        expected = path_products(model, x, PATHS)
         np.testing.assert_allclose(log_joint(model, x, PATHS), np.log(expected), rtol=1e-12)
         np.testing.assert_allclose(model.log_marginal(x), np.log(expected.sum()), rtol=1e-12)
 
@@ -43,7 +34,7 @@ def test_log_joint_and_log_marginal_are_products_and_their_sum():
 @pytest.mark.second_route("hidden_markov")
 def test_p_of_x_adds_up_to_one():
     model, _ = HiddenMarkov.example()
-    every = np.array(list(itertools.product(range(4), repeat=6)), dtype=float)
+    every = every_state(6, 4)
     np.testing.assert_allclose(np.exp(model.log_marginal(every)).sum(), 1.0, rtol=1e-12)
 
 
@@ -51,7 +42,7 @@ def test_zeros_are_legal():
     model = left_to_right()
     X = model.sample(20, 3)
     for x in X:
-        expected = products(model, x, PATHS)
+        expected = path_products(model, x, PATHS)
         with np.errstate(divide="ignore"):
             np.testing.assert_allclose(log_joint(model, x, PATHS), np.log(expected), rtol=1e-12)
         np.testing.assert_allclose(model.log_marginal(x), np.log(expected.sum()), rtol=1e-12)

@@ -1,18 +1,12 @@
 """The restricted Boltzmann machine against enumeration of both layers. Exact, except the moments of samples."""
 
-import itertools
-
 import numpy as np
 import pytest
-from scipy import special
+from scipy import linalg, special
 
 from logpx.errors import InputError
 from logpx.models import RBM
-
-
-def every_state(d):
-    """In the order Σ z_k 2^k."""
-    return np.array(list(itertools.product([0.0, 1.0], repeat=d)))[:, ::-1]
+from logpx_bench.second_routes.states import every_state, negative_energies
 
 
 def log_joint(model, x, Z):
@@ -21,18 +15,12 @@ def log_joint(model, x, Z):
     return out
 
 
-def negative_energies(model):
-    """b·v + c·h + v·W h of all states of both layers, (2^p, 2^d)."""
-    v, h = every_state(model.n_observed), every_state(model.n_latents)
-    return (v @ model.visible_bias)[:, None] + h @ model.hidden_bias + v @ model.weights @ h.T
-
-
 @pytest.mark.second_route("rbm")
 @pytest.mark.parametrize(("d", "p"), [(1, 1), (5, 8), (8, 5), (7, 7)])
 def test_everything_is_a_sum_over_both_layers(d, p):
     """With the hidden layer the smaller, the larger and as large."""
     model, _ = RBM.example(n_latents=d, n_observed=p)
-    logs = negative_energies(model)
+    logs = negative_energies(model, every_state(model.n_observed))
     log_z = special.logsumexp(logs)
     np.testing.assert_allclose(model.log_partition, log_z, rtol=1e-13)
     every = every_state(p)
@@ -54,6 +42,23 @@ def test_both_layers_give_the_same_partition_function():
     expected = special.logsumexp(every_state(16) @ model.visible_bias + visible)
     np.testing.assert_allclose([model.log_partition, turned.log_partition], expected, rtol=1e-13)
     assert turned.log_marginal(X[0][:12]) < 0
+
+
+def test_all_states_of_twenty_units_a_layer():
+    """2^20 states of one layer against 2^20 of the other, which has other sums."""
+    model, _ = RBM.example(n_latents=20, n_observed=20)
+    turned = RBM(model.weights.T, model.hidden_bias, model.visible_bias)
+    np.testing.assert_allclose(turned.log_partition, model.log_partition, rtol=1e-13)
+
+
+def test_all_states_of_twenty_four_units():
+    """2^24, the most there may be: four machines of six by seven units in one, shuffled; Z is their product."""
+    parts = [RBM.example(seed, n_latents=6, n_observed=7)[0] for seed in range(4)]
+    b, c = (np.concatenate([getattr(m, name) for m in parts]) for name in ("visible_bias", "hidden_bias"))
+    visible, hidden = np.random.default_rng(0).permutation(28), np.random.default_rng(1).permutation(24)
+    weights = linalg.block_diag(*(m.weights for m in parts))[np.ix_(visible, hidden)]
+    expected = sum(special.logsumexp(negative_energies(m, every_state(m.n_observed))) for m in parts)
+    np.testing.assert_allclose(RBM(weights, b[visible], c[hidden]).log_partition, expected, rtol=1e-13)
 
 
 def test_without_a_prior_beyond_sixteen_hidden_units():
@@ -86,7 +91,7 @@ def test_moments_of_samples(d, p):
     model, _ = RBM.example(n_latents=d, n_observed=p)
     n = 2**16
     X, Z = model.sample(n, 8, return_latents=True)
-    shares = np.exp(negative_energies(model) - model.log_partition)
+    shares = np.exp(negative_energies(model, every_state(model.n_observed)) - model.log_partition)
     v, h = every_state(p), every_state(d)
     both = X.T @ Z / n, v.T @ shares @ h
     for found, exact in ((X.mean(axis=0), shares.sum(axis=1) @ v), (Z.mean(axis=0), shares.sum(axis=0) @ h), both):

@@ -1,19 +1,13 @@
 """The sigmoid belief network against enumeration of latents and data. Exact, except the moments of samples."""
 
-import itertools
-
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import linalg, special, stats
 
 from logpx.errors import InputError, NotAvailableError
 from logpx.models import SigmoidBeliefNetwork
 from logpx.proposals.divergences import chi2
-
-
-def every_state(d):
-    """In the order Σ z_k 2^k."""
-    return np.array(list(itertools.product([0.0, 1.0], repeat=d)))[:, ::-1]
+from logpx_bench.second_routes.states import belief_joint, every_state
 
 
 def log_joint(model, x, Z):
@@ -22,18 +16,13 @@ def log_joint(model, x, Z):
     return out
 
 
-def scipys(model, x, Z):
-    prior = stats.bernoulli.logpmf(Z, special.expit(model.prior_logits)).sum(axis=1)
-    return prior + stats.bernoulli.logpmf(x, special.expit(model.bias + Z @ model.weights.T)).sum(axis=1)
-
-
 @pytest.mark.second_route("sigmoid_belief_network")
 @pytest.mark.parametrize(("d", "p"), [(1, 1), (6, 12), (9, 3)])
 def test_log_joint_and_log_marginal_are_products_and_their_sum(d, p):
     model, X = SigmoidBeliefNetwork.example(n_latents=d, n_observed=p)
     states = every_state(d)
     for x in X:
-        expected = scipys(model, x, states)
+        expected = belief_joint(model, x, states)
         np.testing.assert_allclose(log_joint(model, x, states), expected, rtol=1e-11)
         np.testing.assert_allclose(model.log_marginal(x), special.logsumexp(expected), rtol=1e-11)
         np.testing.assert_allclose(
@@ -47,14 +36,38 @@ def test_p_of_x_adds_up_to_one():
     np.testing.assert_allclose(np.exp(model.log_marginal(every_state(8))).sum(), 1.0, rtol=1e-13)
 
 
+def test_all_states_of_twenty_latents():
+    """2^20 of them by NumPy: the low ten bits at a time, for each of the high ten."""
+    model, X = SigmoidBeliefNetwork.example(n_latents=20, n_observed=8)
+    half, slopes = every_state(10), model.prior_logits + X[0] @ model.weights
+    low, high = half @ model.weights[:, :10].T, model.bias + half @ model.weights[:, 10:].T
+    parts = [
+        special.logsumexp(half @ slopes[:10] - np.logaddexp(0.0, low + shift).sum(axis=1)) + state @ slopes[10:]
+        for state, shift in zip(half, high, strict=True)
+    ]
+    expected = special.logsumexp(parts) + X[0] @ model.bias - np.logaddexp(0.0, model.prior_logits).sum()
+    np.testing.assert_allclose(model.log_marginal(X[0]), expected, rtol=1e-13)
+
+
+def test_all_states_of_twenty_four_latents():
+    """2^24 of them, the most there may be: four networks of six latents in one, shuffled; p(x) is their product."""
+    parts = [SigmoidBeliefNetwork.example(seed, n_latents=6, n_observed=3) for seed in range(4)]
+    logits, bias = (np.concatenate([getattr(m, name) for m, _ in parts]) for name in ("prior_logits", "bias"))
+    weights, x = linalg.block_diag(*(m.weights for m, _ in parts)), np.concatenate([X[0] for _, X in parts])
+    latents, effects = np.random.default_rng(0).permutation(24), np.random.default_rng(1).permutation(12)
+    model = SigmoidBeliefNetwork(logits[latents], weights[np.ix_(effects, latents)], bias[effects])
+    expected = sum(special.logsumexp(belief_joint(m, X[0], every_state(6))) for m, X in parts)
+    np.testing.assert_allclose(model.log_marginal(x[effects]), expected, rtol=1e-12)
+
+
 def test_many_effects():
     """A thousand of them, more than one logarithm takes; p(x) is no float64."""
     model, X = SigmoidBeliefNetwork.example(n_latents=3, n_observed=1000)
-    expected = scipys(model, X[0], every_state(3))
+    expected = belief_joint(model, X[0], every_state(3))
     np.testing.assert_allclose(log_joint(model, X[0], every_state(3)), expected, rtol=1e-11)
     wrong = model.log_marginal(1 - X[0])
     assert wrong < -746
-    np.testing.assert_allclose(wrong, special.logsumexp(scipys(model, 1 - X[0], every_state(3))), rtol=1e-11)
+    np.testing.assert_allclose(wrong, special.logsumexp(belief_joint(model, 1 - X[0], every_state(3))), rtol=1e-11)
 
 
 def test_what_is_not_binary_has_density_zero():

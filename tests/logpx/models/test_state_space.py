@@ -7,6 +7,7 @@ from scipy import stats
 import logpx
 from logpx.errors import InputError
 from logpx.models import StateSpace
+from logpx_bench.second_routes.normals import path_moments
 
 
 def make(k, p, n_steps, seed=0):
@@ -25,25 +26,6 @@ MODELS = [make(1, 1, 1), make(1, 1, 7), make(2, 3, 5), make(3, 1, 4), make(2, 2,
 IDS = [f"k={m.dims[1]} p={m.dims[2]} T={m.n_steps}" for m in MODELS]
 
 
-def dense(model):
-    """Mean and covariance of (z, x): Cov(z_s, z_t) = Cov(z_s) (A^{t−s})ᵀ for s ≤ t, a path's moments step by step."""
-    A, C, T = model.transition, model.observation, model.n_steps
-    k = C.shape[1]
-    mean, own = [model.initial_mean], [model.initial_covariance]
-    for _ in range(T - 1):
-        mean.append(A @ mean[-1])
-        own.append(A @ own[-1] @ A.T + model.transition_covariance)
-    Z = np.zeros((T * k, T * k))
-    for s in range(T):
-        for t in range(s, T):
-            block = own[s] @ np.linalg.matrix_power(A, t - s).T
-            Z[s * k : (s + 1) * k, t * k : (t + 1) * k] = block
-            Z[t * k : (t + 1) * k, s * k : (s + 1) * k] = block.T
-    look = np.kron(np.eye(T), C)
-    X = look @ Z @ look.T + np.kron(np.eye(T), model.observation_covariance)
-    return np.concatenate(mean), Z, look, X
-
-
 def log_joint(model, x, z, dtype="float64"):
     out = np.empty(z.shape[1])
     model.log_joint(model.theta.astype(dtype), model.dims, x.astype(dtype), z.astype(dtype), out)
@@ -53,7 +35,7 @@ def log_joint(model, x, z, dtype="float64"):
 @pytest.mark.second_route("state_space")
 @pytest.mark.parametrize("model", MODELS, ids=IDS)
 def test_log_marginal_is_the_dense_density(model):
-    mean, _, look, X = dense(model)
+    mean, _, look, X = path_moments(model)
     rows = model.sample(20, 1)
     expected = stats.multivariate_normal(look @ mean, X).logpdf(rows)
     np.testing.assert_allclose(model.log_marginal(rows), expected, rtol=1e-11, atol=1e-10)
@@ -61,7 +43,7 @@ def test_log_marginal_is_the_dense_density(model):
 
 @pytest.mark.parametrize("model", MODELS, ids=IDS)
 def test_log_joint_is_prior_plus_likelihood(model):
-    mean, Z, look, _ = dense(model)
+    mean, Z, look, _ = path_moments(model)
     x, paths = model.sample(1, 1)[0], model.sample(60, 2, return_latents=True)[1]
     noise = np.kron(np.eye(model.n_steps), model.observation_covariance)
     likelihood = stats.multivariate_normal(np.zeros(len(x)), noise).logpdf(x - paths @ look.T)
@@ -74,7 +56,7 @@ def test_log_joint_is_prior_plus_likelihood(model):
 
 @pytest.mark.parametrize("model", MODELS, ids=IDS)
 def test_posterior_is_the_conditional_of_the_dense_normal(model):
-    mean, Z, look, X = dense(model)
+    mean, Z, look, X = path_moments(model)
     rows = model.sample(3, 4)
     gain = Z @ look.T @ np.linalg.inv(X)
     posterior = model.posterior(rows)
@@ -106,7 +88,7 @@ def test_estimate_of_80_latents(dtype):
 def test_moments_of_samples():
     """Means and second moments of x, 2^16 rows, 21 z-scores: |z| ≤ 6, false alarm 4e-8."""
     model, _ = StateSpace.example()
-    mean, _, look, X = dense(model)
+    mean, _, look, X = path_moments(model)
     n = 2**16
     centred = model.sample(n, 8) - look @ mean
     assert np.abs(centred.mean(axis=0) / np.sqrt(np.diagonal(X) / n)).max() < 6

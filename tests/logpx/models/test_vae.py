@@ -1,4 +1,4 @@
-"""Variational autoencoders against a forward pass written out here, SciPy's densities and Gauss-Hermite quadrature.
+"""Variational autoencoders against a forward pass written out, SciPy's densities and Gauss-Hermite quadrature.
 
 Exact, except the test of samples, which states its false-alarm rate.
 """
@@ -12,17 +12,8 @@ from scipy import special, stats
 from logpx import _jit
 from logpx.errors import InputError, NotAvailableError
 from logpx.models import VAE, FactorAnalysis, Network
+from logpx_bench.second_routes.networks import FUNCTIONS, forward
 
-FUNCTIONS = {
-    "identity": lambda a: a,
-    "relu": lambda a: np.where(a > 0, a, 0),
-    "tanh": np.tanh,
-    "gelu": lambda a: a * (1 + special.erf(a / np.sqrt(2))) / 2,
-    "gelu_tanh": lambda a: a / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (a + 0.044715 * a**3))),
-    "softplus": lambda a: np.log1p(np.exp(-np.abs(a))) + np.maximum(a, 0),
-    "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
-    "silu": lambda a: a / (1 + np.exp(-a)),
-}
 #: Likelihood, scale, and numbers that the decoder gives for each observed one.
 LIKELIHOODS = {
     "bernoulli": ("bernoulli", None, 1),
@@ -46,13 +37,6 @@ def make(kind="bernoulli", d=2, hidden=(7,), p=5, activations="tanh", seed=0, sp
     decoder = network([d, *hidden, times * p], activations, seed, spread)
     q = network([p, 6, 2 * d], "relu", seed + 2) if encoder else None
     return VAE(decoder, likelihood, scale=scale, encoder=q)
-
-
-def forward(net, z):
-    h = np.asarray(z, dtype=float)
-    for w, b, name in zip(net.weights, net.biases, net.activations, strict=True):
-        h = FUNCTIONS[name](np.einsum("ij,...j->...i", w, h) + b)
-    return h
 
 
 def log_likelihood(model, x, z):

@@ -1,0 +1,65 @@
+"""Functions that only compiled code calls: compiled once a type, into their callers, with no machine code of their own.
+
+Exact.
+"""
+
+import math
+
+import numba
+import pytest
+from numba.core.registry import cpu_target
+
+from logpx import _inside, _jit
+
+pytestmark = pytest.mark.skipif(_jit.DISABLED, reason="NUMBA_DISABLE_JIT is set: nothing is compiled")
+
+
+def twice(x, n):
+    total = 0.0
+    for _ in range(n):
+        total += 2.0 * x
+    return total
+
+
+def raises(x):
+    if x < 0.0:
+        raise ValueError("below zero")
+    return math.sqrt(x)
+
+
+def machine_code_of(dispatcher):
+    """Which of a dispatcher's versions the engine has machine code of."""
+    engine = cpu_target.target_context.codegen()._engine
+    return [engine.is_symbol_defined(one.fndesc.mangled_name) for one in dispatcher.overloads.values()]
+
+
+def test_only_the_caller_becomes_machine_code():
+    linked, plain = _jit.inner(twice), numba.njit(twice)
+    for function, expected in ((linked, False), (plain, True)):
+        caller = _jit.uncached(lambda x, function=function: function(x, 1) + function(x, 2))
+        assert caller(1.5) == 9.0
+        dispatcher = function.dispatcher if function is linked else function
+        assert set(machine_code_of(dispatcher)) == {expected}
+    assert isinstance(next(iter(linked.dispatcher.overloads.values())).library, _inside.Linked)
+
+
+def test_a_constant_is_no_type_of_its_own():
+    linked = _jit.inner(twice)
+    _jit.uncached(lambda x: linked(x, 1) + linked(x, 2))(1.5)
+    assert len(linked.dispatcher.overloads) == 1
+
+
+def test_what_it_raises_comes_through_its_callers():
+    linked = _jit.leaf(raises)
+    caller = _jit.uncached(lambda x: linked(x) + 1.0)
+    assert caller(4.0) == 3.0
+    with pytest.raises(ValueError, match="below zero"):
+        caller(-1.0)
+
+
+def test_python_can_call_it():
+    assert _jit.inner(twice)(1.5, 3) == 9.0
+
+
+def test_this_release_of_numba_has_what_is_overridden():
+    assert _inside._PIPELINE is _inside._Compiler
