@@ -464,7 +464,7 @@ def with_one_bit_turned(column):
         (with_one_bit_turned("ladder"), "is damaged .*not a ladder"),
         (lambda path: path.mkdir(), "is a folder"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else value.__qualname__.partition(".")[0],
 )
 def test_a_file_that_is_no_checkpoint(make, says, path):
     make(path)
