@@ -13,6 +13,7 @@ experiments  a kind each: ladder, scaling, ranking, gallery; what a cell of it r
 ledger       the bill of a cell: evaluations, set-up, compile, wall and CPU seconds, peak memory
 machine      where it ran: CPU, cores, load, versions, commit
 cluster      where long cells run: threads, processes, Dask workers here or elsewhere (`dask_worker`)
+contradictions  where a log_marginal of a user's contradicts its log joint
 runner       suite → cells → what the store lacks → run → store
 store        one SQLite file, append-only, keyed by content
 summary      store → plain tables

@@ -115,7 +115,7 @@ def run(
         runner.verify(chosen)
         with _opened(store) as results, executor_for(executor, n_threads) as workers:
             done = runner.run(chosen, results, n_threads, executor=workers, resume=resume, fresh=fresh, console=console)
-            waited = guests.compile_seconds(chosen, results)
+            waited, wrong = guests.compile_seconds(chosen, results), guests.contradicted(chosen, results)
         skipped = f", {done.n_skipped} were there already" if done.n_skipped else ""
         console.print(
             f"{chosen.name}: {done.n_run} cells run in {done.seconds:.1f} s{skipped}. Results: {store}", soft_wrap=True
@@ -124,6 +124,10 @@ def run(
             console.print(f"{model}: compiled in {waited:.1f} s, at the start of a process.", soft_wrap=True)
         if done.checkpoints is not None:
             console.print(f"Finished chunks stay in {done.checkpoints}: a run of more samples goes on from them.")
+        for sentence in wrong:
+            console.print(f"[bold red]wrong[/] {escape(sentence)}", highlight=False, soft_wrap=True)
+        if wrong:
+            raise typer.Exit(1)
 
 
 def _show_plan(planned: "list[Planned]") -> None:

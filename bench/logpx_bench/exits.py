@@ -1,7 +1,8 @@
 """How a command of `logpx` ends.
 
     0    done
-    1    `logpx doctor` or `logpx check` found something wrong; or an error that nobody foresaw, with its traceback
+    1    `logpx doctor`, `logpx check` or, of a model of one's own, `logpx run` found something wrong; or an error that
+         nobody foresaw, with its traceback
     2    a foreseen error, or a wrong option: one message, nothing half-written
     130  Ctrl-C
     143  SIGTERM, as `kill` and batch systems send it

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from logpx_bench import data, model_file
+from logpx_bench import contradictions, data, model_file
 from logpx_bench.errors import LogpxError
 from logpx_bench.experiments import KINDS, Cell
 from logpx_bench.store import Store
@@ -46,6 +46,13 @@ def compile_seconds(suite: Suite, store: Store) -> float:
     command = 'SELECT MAX("compile_seconds") AS most FROM "cells" WHERE "data" = ? AND "model_options" = ?'
     (row,) = store.rows(command, [data.FILE, options])
     return math.nan if row["most"] is None else float(row["most"])
+
+
+def contradicted(suite: Suite, store: Store) -> list[str]:
+    """Sentences on cells of the guest where its log_marginal contradicts its log joint (`contradictions`)."""
+    names = {cell.experiment: cell.model for cell in suite.guests}
+    rows = [row for name, model in names.items() for row in store.of_model(model).cells(name, suite.name)]
+    return contradictions.found(rows)
 
 
 def _cells(suite: str, experiment: Experiment, guest: Spec) -> Iterator[Cell | str]:

@@ -187,3 +187,24 @@ def test_a_file_is_run_once_a_process_and_again_after_an_edit(folder):
     again = model_file.load("guest_model.py")
     assert again.model is not first.model
     assert again.fingerprint != first.fingerprint
+
+
+def test_a_log_marginal_that_contradicts_the_log_joint_is_said_by_run_and_report(folder, monkeypatch):
+    """2 nats off: exit code 1, the cells stay, and no caption calls a negative gap small. 6 standard errors: a false
+    alarm has 2e-9; the right one is silent on the same seed."""
+    arguments = ["run", "tiny.toml", "--only", "error_against_k", "--store", "r.sqlite", "--model"]
+    assert CliRunner().invoke(cli.app, [*arguments, "guest_model.py:known"]).exit_code == 0
+    (folder / "guest_model.py").write_text(FILE.replace("1.2655121234846454)", "3.2655121234846454)"))
+    done = CliRunner().invoke(cli.app, [*arguments, "guest_model.py:known"])
+    assert done.exit_code == 1, done.output
+    assert done.output.count("wrong log_marginal contradicts the log joint: known, row 0 of x, by ") == 2
+    assert "2 nats, " in done.output
+    assert "logpx check" in done.output
+    with Store.open("r.sqlite", create=False) as store:
+        facts = Facts.of(store)
+    assert len(facts.contradicted["known"]) == 2
+    chapter = page.story.guest(facts, "known")
+    assert chapter[1].text.startswith("**log_marginal contradicts")
+    caption = jensen_gap.caption(facts.guests["known"]["jensen_gap"])
+    assert "under 0.1 nats" not in caption
+    assert "contradict each other" in caption

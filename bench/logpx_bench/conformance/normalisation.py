@@ -21,7 +21,7 @@ import scipy
 
 import logpx
 from logpx_bench.conformance.base import FAIL, PASS, RATE, SKIP, Check, Finding, Floats, Subject
-from logpx_bench.conformance.truth import LEAST_ESS
+from logpx_bench.contradictions import LEAST_ESS
 from logpx_bench.errors import LogpxError
 
 #: Most states summed over; where p(x) is estimated, samples in all, and the fewest and most for each x; the largest

@@ -17,10 +17,9 @@ import scipy
 import logpx
 from logpx_bench import data
 from logpx_bench.conformance.base import FAIL, PASS, RATE, SKIP, Check, Finding, Subject
+from logpx_bench.contradictions import ROUNDING, trusted
 
 N_SAMPLES = 2**17
-#: Effective sample size and Pareto k̂ that the normal approximation asks for; nats that rounding may make.
-LEAST_ESS, MOST_K, ROUNDING = 1000, 0.5, 1e-9
 _TODO = (
     "Either log_marginal is wrong, or the log joint is: look for a normalising constant that is missing (½ log 2π for "
     "every normal number, the log determinant, log x! of counts), for a prior that differs from the log joint's, and "
@@ -30,9 +29,7 @@ _TODO = (
 
 def usable(estimate: Any) -> bool:
     """Whether an estimate's standard error can be believed."""
-    k = estimate.pareto_k
-    heavy = k is not None and math.isfinite(k) and k > MOST_K and estimate.std_error > ROUNDING
-    return bool(estimate.ess >= LEAST_ESS and not heavy)
+    return trusted(float(estimate.ess), estimate.pareto_k, float(estimate.std_error))
 
 
 def mean_weight(subject: Subject) -> Finding:

@@ -140,11 +140,16 @@ def caption(table: s.Table) -> str:
 
 def _words_of(each: s.Series) -> str:
     first, last = each.rows[0], each.rows[-1]
-    close = next((row["k"] for row in each.rows if SIGMAS * row["bias_std_error"] - row["bias"] < SMALL), None)
+    close = next((row["k"] for row in each.rows if SIGMAS * row["bias_std_error"] + abs(row["bias"]) < SMALL), None)
     if close:
         reach = f"under {SMALL:g} nats, error bar included, from $k$ = {words.power(close)}"
     elif resolved(last):
         reach = f"still {words.nats(-last['bias'])} at $k$ = {words.power(last['k'])}"
+    elif last["bias"] > SURE * last["bias_std_error"]:
+        reach = (
+            f"none: at $k$ = {words.power(last['k'])} the bound is {words.nats(last['bias'])} above $\\log p(x)$, where no "
+            "bound can be, so that the $\\log p(x)$ given and the weights contradict each other"
+        )
     else:
         reach = f"too small for these replicates to measure at $k$ = {words.power(last['k'])}"
     name = "the ELBO" if first["k"] == 1 else f"$L_{{{first['k']}}}$"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from logpx_bench import summary, targets
+from logpx_bench import contradictions, summary, targets
 from logpx_bench.figures import FIGURES
 from logpx_bench.figures import series as s
 from logpx_bench.store import Store
@@ -23,6 +23,8 @@ class Facts:
         Empty where a figure has nothing to show.
     guests : mapping of model to mapping of figure name to table
         Of each model from a user's file, the tables of the figures that show another model.
+    contradicted : mapping of model to list of str
+        Of each of these, where its log_marginal contradicts its log joint (`logpx_bench.contradictions`).
     errors : table
         Error at every k of the main experiment, all models and images.
     cells : table
@@ -41,6 +43,7 @@ class Facts:
 
     tables: Mapping[str, s.Table]
     guests: Mapping[str, Mapping[str, s.Table]]
+    contradicted: Mapping[str, list[str]]
     errors: s.Table
     cells: s.Table
     targets: s.Table
@@ -55,10 +58,14 @@ class Facts:
         names = sorted({module.EXPERIMENT for module in FIGURES.values()} & set(store.experiments()))
         suites = {cell["suite"] for name in names for cell in store.cells(name)}
         tables = {name: module.data(store) for name, module in FIGURES.items()}
-        files = {cell["model"] for name in names for cell in store.cells(name) if cell["data"] == s.FILE}
+        own = [cell for name in names for cell in store.cells(name) if cell["data"] == s.FILE]
+        files = sorted({cell["model"] for cell in own})
         return cls(
             tables=tables,
-            guests={model: _own(store, model, tables) for model in sorted(files)},
+            guests={model: _own(store, model, tables) for model in files},
+            contradicted={
+                model: contradictions.found(cell for cell in own if cell["model"] == model) for model in files
+            },
             errors=summary.errors_by_k(store, MAIN),
             cells=summary.cells(store, MAIN),
             targets=targets.table(store),

@@ -80,7 +80,8 @@ def guest(facts: Facts, model: str) -> list[Block]:
         Picture(0, guest_name(name, model), f"{FIGURES[name].TITLE}: {s.title(model)}", FIGURES[name].caption(table))
         for name, table in facts.guests[model].items()
     ]
-    return [Heading(2, f"A model of one's own: {s.title(model)}"), Paragraph(text), *pictures]
+    wrong = [Paragraph(f"**{sentence}.**") for sentence in facts.contradicted[model]]
+    return [Heading(2, f"A model of one's own: {s.title(model)}"), *wrong, Paragraph(text), *pictures]
 
 
 def guest_name(figure: str, model: str) -> str:
