@@ -74,9 +74,11 @@ def run(
     ] = "quick",
     store: StoreOption = DEFAULT_STORE,
     model: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            "--model", metavar="FILE", help="A Python file that defines model and x: it joins the suite's models."
+            "--model",
+            metavar="FILE",
+            help="A Python file that defines model and x: it joins the suite's models; repeatable.",
         ),
     ] = None,
     only: Annotated[str | None, typer.Option("--only", metavar="NAME", help="One experiment of the suite.")] = None,
@@ -100,10 +102,10 @@ def run(
         from logpx_bench.store import Store
 
         chosen = suites.load(suites.find(suite)).only(only)
-        if model is not None:
-            chosen, absent = guests.invite(chosen, model)
+        for file in model or ():
+            chosen, absent = guests.invite(chosen, file)
             for reason in absent:
-                console.print(f"{model} is not in {escape(reason)}", highlight=False, soft_wrap=True)
+                console.print(escape(f"{file} is {reason}"), highlight=False, soft_wrap=True)
         n_threads = threads or machine.n_cores()
         if dry_run:
             if not store.exists():
@@ -120,8 +122,8 @@ def run(
         console.print(
             f"{chosen.name}: {done.n_run} cells run in {done.seconds:.1f} s{skipped}. Results: {store}", soft_wrap=True
         )
-        if not math.isnan(waited):
-            console.print(f"{model}: compiled in {waited:.1f} s, at the start of a process.", soft_wrap=True)
+        for file, seconds in waited.items():
+            console.print(f"{file}: compiled in {seconds:.1f} s, at the start of a process.", soft_wrap=True)
         if done.checkpoints is not None:
             console.print(f"Finished chunks stay in {done.checkpoints}: a run of more samples goes on from them.")
         for sentence in wrong:

@@ -7,51 +7,56 @@ edit of the file makes other cells.
 """
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 from logpx_bench import contradictions, data, model_file
-from logpx_bench.errors import LogpxError
+from logpx_bench.errors import InputError, LogpxError
 from logpx_bench.experiments import KINDS, Cell
 from logpx_bench.store import Store
 from logpx_bench.suite import Experiment, Spec, Suite
 
 
 def invite(suite: Suite, text: str) -> tuple[Suite, list[str]]:
-    """The suite with the model of a file, mine.py or mine.py:variable; and where it does not take part, and why.
+    """The suite with the model of a file, mine.py or mine.py:variable, beside other guests; and in what it is not, or
+    without which estimator, and why: sentences that go on from "mine.py is".
 
     Raises
     ------
     InputError
-        The file cannot be loaded.
+        The file cannot be loaded, its name is that of another guest, or no experiment of the suite takes it.
     """
     options = {"file": text, "fingerprint": model_file.load(text).fingerprint}
     name = model_file.name_of(text)
     guest = Spec(f"{name}_file" if name in data.MODELS else name, options)
+    if guest.name in {cell.model for cell in suite.guests}:
+        raise InputError(f"{text}: another model is called {guest.name} already; rename the file or the variable")
     cells: list[Cell] = []
     absent: dict[str, None] = {}
     for experiment in suite.experiments:
-        for one in _cells(suite.name, experiment, guest):
-            if isinstance(one, Cell):
-                cells.append(one)
-            else:
-                absent[f"{experiment.name}: {one}"] = None
-    return replace(suite, guests=tuple(cells)), list(absent)
+        made = list(_cells(suite.name, experiment, guest))
+        own = [one for one in made if isinstance(one, Cell)]
+        cells += own
+        where = f"in {experiment.name} without" if own else f"not in {experiment.name}:"
+        absent |= dict.fromkeys(f"{where} {one}" for one in made if not isinstance(one, Cell))
+    if not cells:
+        why = "; ".join(absent)
+        raise InputError(f"{text} takes no part in this run of {suite.name}: it is {why}. Mend that, or choose others")
+    return replace(suite, guests=(*suite.guests, *cells)), list(absent)
 
 
-def compile_seconds(suite: Suite, store: Store) -> float:
-    """The longest that cells of the guest, of this version of its file, waited for compiling; nan without a guest."""
-    options = next((json.dumps(dict(cell.model_options), sort_keys=True) for cell in suite.guests), None)
+def compile_seconds(suite: Suite, store: Store) -> dict[str, float]:
+    """The longest that cells of each guest's file, as it is now, waited for compiling, by that file."""
+    files = {json.dumps(dict(cell.model_options), sort_keys=True): cell.model_options["file"] for cell in suite.guests}
     command = 'SELECT MAX("compile_seconds") AS most FROM "cells" WHERE "data" = ? AND "model_options" = ?'
-    (row,) = store.rows(command, [data.FILE, options])
-    return math.nan if row["most"] is None else float(row["most"])
+    most = {file: store.rows(command, [data.FILE, options])[0]["most"] for options, file in files.items()}
+    return {file: float(seconds) for file, seconds in most.items() if seconds is not None}
 
 
 def contradicted(suite: Suite, store: Store) -> list[str]:
     """Sentences on cells of the guest where its log_marginal contradicts its log joint (`contradictions`)."""
-    names = {cell.experiment: cell.model for cell in suite.guests}
-    rows = [row for name, model in names.items() for row in store.of_model(model).cells(name, suite.name)]
+    names = dict.fromkeys((cell.experiment, cell.model) for cell in suite.guests)
+    rows = [row for name, model in names for row in store.of_model(model).cells(name, suite.name)]
     return contradictions.found(rows)
 
 

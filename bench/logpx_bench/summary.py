@@ -17,8 +17,8 @@ is not in it (the experiment `scaling` measures that).
 Levels that some replicate lacks, or with fewer than 32 groups over all replicates, are left out.
 
 Where no exact log p(x) is known, a long run stands in for it (`experiments.ladder`): `exact` is then its value,
-`reference_error` its standard error, which also counts in that of the bias, and `reference_samples` its length; both
-are None where the value is exact.
+`reference_error` its standard error, which also counts in that of the bias, `reference_samples` its length, and
+`reference_from` what it drew from, "prior" or "proposal"; all are None where the value is exact.
 
 A suite may run one case several times, with other sizes, seeds or settings of the model. A table holds one run of each
 case, the largest and of those the first (`runs`), and says how many there were (`n_runs`).
@@ -47,7 +47,7 @@ Table = list[Row]
 MIN_GROUPS = 32
 
 #: Columns on what stands in for an exact value that is not known.
-REFERENCE = ("reference_error", "reference_samples")
+REFERENCE = ("reference_error", "reference_samples", "reference_from")
 _CELL = (
     "suite",
     "experiment",
@@ -96,9 +96,10 @@ def _reference(store: Store, cell: Row) -> Row:
     if cell["kind"] == "ladder" and cell["exact"] is None:
         found = store.values(cell["key"]).get("reference")
         if found is not None:
-            value, error, n_samples = found.tolist()
-            return {"exact": value, "reference_error": error, "reference_samples": int(n_samples)}
-    return {"reference_error": None, "reference_samples": None}
+            value, error, n_samples, *from_prior = found.tolist()  # older files do not say which
+            source = "prior" if any(from_prior) else "proposal"
+            return {"exact": value} | dict(zip(REFERENCE, (error, int(n_samples), source), strict=True))
+    return dict.fromkeys(REFERENCE)
 
 
 def _cell(row: Row) -> Row:

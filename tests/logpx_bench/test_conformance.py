@@ -186,7 +186,9 @@ def test_named_parameters_reach_the_scalar_form():
 def test_a_wrong_normalising_constant_is_found_against_the_exact_marginal(error):
     right, off = (subject(shifted, log_marginal=exact, theta=[value]) for value in (0.0, error))
     assert found("mean weight", right).verdict == PASS
-    failed("mean weight", off, "standard errors apart")
+    words = failed("mean weight", off, "standard errors apart")
+    difference, std_error = (float(one) for one in words.partition(" nats, ")[0].rpartition(": ")[2].split(" ± "))
+    assert abs(difference - error) < 5 * std_error < 0.01
 
 
 def test_a_p_of_x_that_does_not_integrate_to_one_is_found():
@@ -219,6 +221,44 @@ def test_a_p_of_x_that_does_not_sum_to_one_is_found():
     assert guess.verdict == SKIP, "that x is binary is a guess"
     rows = [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
     assert "2 states" in failed("normalisation", subject(coins, theta=[0.0], **(given | {"x_states": rows})), "it must")
+
+
+def test_states_that_are_too_many_or_do_not_cover_x_are_said():
+    given = {"x": [[0.0] * 13], "n_observed": 13}
+    for states in ([0, 1], None):
+        verdict, said, _ = found("normalisation", subject(coins, theta=[0.0], x_states=states, **given))
+        assert verdict == SKIP
+        assert "x has 2^13 states, and at most 4096 are summed over; make a smaller model" in said
+    assert "counts without a bound" in found("normalisation", subject(x=[[2.0]])).said
+    three = {"x": [[0.0, 1.0, 1.0]], "n_observed": 3}
+    less = subject(coins, theta=[0.0], x_states=[[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]], **three)
+    assert "do not cover all that x can be" in found("normalisation", less).todo
+    verdict, said, todo = found("normalisation", subject(coins, theta=[0.5], x_states=[0, 1], **three))
+    log = float(said.partition(", its log ")[2].partition(" nats; it must be 1")[0])
+    assert abs(log - 0.5) < 0.005, "the constant that was planted, within 9 standard errors"
+    assert "cover" not in todo
+
+
+def test_what_a_nan_would_make_fail_again_is_skipped(monkeypatch):
+    @logpx.log_joint
+    def bad(theta, dims, x, z, out):
+        for i in range(z.shape[1]):
+            out[i] = math.log(z[0, i] + theta[0])
+
+    names = ("finite", "scalar", "replay", "seeds", "normalisation")
+    monkeypatch.setattr(conformance, "CHECKS", tuple(CHECKS[name] for name in names))
+    scalar = lambda theta, dims, x, z: float(np.log(z[0] + theta[0]))  # noqa: E731
+
+    def verdicts(shift):
+        made = subject(bad, theta=[shift], scalar=scalar)
+        return [(one.verdict, one.said.partition("see to ")[2]) for _, one in conformance.examine(made)]
+
+    skipped = (SKIP, "'finite'")
+    assert verdicts(2.0) == [(FAIL, ""), (PASS, ""), skipped, skipped, skipped]
+    monkeypatch.setattr(conformance.values, "DRAWS", 16)  # none of them is nan: a replay of 8192 meets one
+    first, *rest = verdicts(3.0)
+    assert first == (PASS, "")
+    assert rest == [(PASS, ""), (FAIL, ""), (SKIP, "'replay'"), (SKIP, "'replay'")]
 
 
 def test_two_dimensions_are_integrated_by_the_exact_marginal():

@@ -100,11 +100,11 @@ def test_the_model_of_a_file_joins_where_it_can_and_says_why_where_not(folder):
     ]
     assert {cell.model for cell in cells} == {"guest_model"}
     for reason in (
-        "error_against_k: uniform: log_joint has no box",
-        "proposal_quality: importance: the default proposal of log_joint has no width",
-        "dimension: it is about ppca in several sizes",
-        "large_k: importance: a long stream is held against the exact log p(x)",
-        "digits: it shows images of the digits",
+        "in error_against_k without uniform: log_joint has no box",
+        "not in proposal_quality: importance: the default proposal of log_joint has no width",
+        "not in dimension: it is about ppca in several sizes",
+        "not in large_k: importance: a long stream is held against the exact log p(x)",
+        "not in digits: it shows images of the digits",
     ):
         assert any(one.startswith(reason) for one in absent), reason
     assert len(absent) == 5
@@ -137,7 +137,7 @@ def test_a_run_puts_it_beside_ours_and_the_report_draws_it(folder, monkeypatch):
     arguments = ["run", "tiny.toml", "--only", "error_against_k", "--model", "guest_model.py", "--store", "r.sqlite"]
     first = CliRunner().invoke(cli.app, arguments)
     assert first.exit_code == 0, first.output
-    assert "guest_model.py is not in error_against_k: uniform" in first.output
+    assert "guest_model.py is in error_against_k without uniform: " in first.output
     assert "8 cells run" in first.output
     assert "guest_model.py: compiled in " in first.output
     assert "0 cells run" in CliRunner().invoke(cli.app, arguments).output
@@ -159,7 +159,9 @@ def test_a_run_puts_it_beside_ours_and_the_report_draws_it(folder, monkeypatch):
         assert list(tables) == ["error_against_k", "jensen_gap", "cost_accuracy", "log_weights"]
         assert {row["model"] for table in tables.values() for row in table} == {"guest_model"}
         assert "row 0 of its x" in s.case_name(tables["jensen_gap"][0])
-        assert "a reference run of $2^{15}$ samples" in jensen_gap.caption(tables["jensen_gap"])
+        assert "a reference run of $2^{15}$ samples from the model's own proposal" in jensen_gap.caption(tables["jensen_gap"])
+        from_prior = [row | {"reference_from": "prior"} for row in tables["jensen_gap"]]
+        assert "samples from its prior" in jensen_gap.caption(from_prior)
         assert "reference run" not in jensen_gap.caption(facts.tables["jensen_gap"])
         (folder / "report" / "figures").mkdir(parents=True)
         for name in ("jensen_gap--gone.svg", "my--own.svg"):
@@ -172,6 +174,18 @@ def test_a_run_puts_it_beside_ours_and_the_report_draws_it(folder, monkeypatch):
     assert "reference log p̂(x) = −1.3" in text
     figures = {path.name for path in (folder / "report" / "figures").glob("*--*.svg")}
     assert figures == {f"{name}--guest_model.svg" for name in tables} | {"my--own.svg"}
+
+
+def test_a_run_without_a_part_for_it_is_refused_and_two_models_go_together(folder):
+    done = CliRunner().invoke(cli.app, ["run", "tiny.toml", "--only", "dimension", "--model", "guest_model.py"])
+    assert done.exit_code == 2, done.output
+    assert "it is not in dimension: it is about ppca in several sizes" in done.output
+    assert not Path("results").exists()
+    first, _ = invited("guest_model.py", only="error_against_k")
+    both, _ = guests.invite(first, "guest_model.py:known")
+    assert [cell.model for cell in both.guests] == ["guest_model"] * 2 + ["known"] * 2
+    with pytest.raises(InputError, match="another model is called guest_model"):
+        guests.invite(both, "guest_model.py")
 
 
 def test_a_file_that_cannot_be_loaded_is_exit_code_two(folder):

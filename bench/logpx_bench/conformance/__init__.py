@@ -48,20 +48,26 @@ def subject(text: str) -> Subject:
 
 
 def examine(made: Subject) -> Iterator[tuple[Check, Finding]]:
-    """Make every check; after a vital one has failed, say of the others that they were skipped."""
-    broken = ""
+    """Make every check; after a failure that others would but repeat, say of those that they were skipped."""
+    broken = unfit = ""
     for check in CHECKS:
-        if broken:
-            yield check, Finding(SKIP, f"first see to '{broken}'")
+        first = broken or (unfit if check.estimates else "")
+        if first:
+            yield check, Finding(SKIP, f"first see to '{first}'")
             continue
-        try:
-            found = check.run(made)
-        except LogpxError as error:
-            found = Finding(FAIL, str(error), "Do what the error says")
-        except Exception as error:  # of the user's own functions
-            found = Finding(
-                FAIL, f"{type(error).__name__}: {error}", "A function of the model, or a proposal, raised this"
-            )
-        if check.vital and found.verdict == FAIL:
-            broken = check.name
+        found, ended = _made(check, made)
+        if found.verdict == FAIL:
+            broken = check.name if check.vital else broken
+            unfit = check.name if check.name == "finite" or (ended and check.estimates) else unfit
         yield check, found
+
+
+def _made(check: Check, made: Subject) -> tuple[Finding, bool]:
+    """What a check finds, and whether an error of the library ended it."""
+    try:
+        return check.run(made), False
+    except LogpxError as error:
+        return Finding(FAIL, str(error), "Do what the error says"), True
+    except Exception as error:  # of the user's own functions
+        said = f"{type(error).__name__}: {error}"
+        return Finding(FAIL, said, "A function of the model, or a proposal, raised this"), False

@@ -37,12 +37,14 @@ class Finding(NamedTuple):
 @dataclass(frozen=True)
 class Check:
     """A check: its name, one line on it, and how it is made. Where one that is `vital` fails, the others are skipped:
-    there is nothing to run, or it writes where it must not and could take them down with it."""
+    there is nothing to run, or it writes where it must not and could take them down with it. One that `estimates` is
+    skipped where a value was not finite: every estimate ends with that, and would say the same again."""
 
     name: str
     summary: str
     run: Callable[[Subject], Finding]
     vital: bool = False
+    estimates: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,10 @@ class Subject:
 
 
 def apart(a: Floats, b: Floats) -> Floats:
-    """|a − b| over max(1, |a|); zero where both are the same infinity, infinite where one is nan or infinite alone."""
+    """|a − b| over max(1, |a|); zero where both are nan or the same infinity, infinite where one alone is."""
     with np.errstate(invalid="ignore"):
         difference = np.abs(a - b) / np.maximum(1.0, np.abs(a))
-    return np.where(a == b, 0.0, np.where(np.isfinite(difference), difference, np.inf))
+    return np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.where(np.isfinite(difference), difference, np.inf))
 
 
 def at(z: Floats) -> str:

@@ -31,9 +31,19 @@ MOST_STATES, IN_ALL, FEWEST, MOST, USEFUL = 4096, 2**22, 2**12, 2**18, 0.02
 #: of a rule in all, and most seconds.
 EXACT, NEGLIGIBLE, FIRST, MOST_POINTS, SECONDS = 1e-7, 1e-9, {1: 65, 2: 33}, 2**19, 10.0
 _TODO = (
-    "Look for a normalising constant that depends on x: log x! of counts, the Jacobian of a change of variables, the "
-    "noise's log determinant; a constant factor is one of theta's. If x takes other values, say which in x_states"
+    "The log of it is what log p(x, z) has too much, or too little: a constant of a density that is missing shows so (½ "
+    "log 2π = 0.919 for every normal number, a normaliser), and one that depends on x: log x! of counts, the Jacobian "
+    "of a change of variables, the noise's log determinant"
 )
+_UNCOVERED = ". Or the states listed do not cover all that x can be: name the others in x_states"
+
+
+class States(NamedTuple):
+    """All rows that x may be, (n, p), or None; whether that is a guess; in words, how many they are if too many."""
+
+    rows: Floats | None = None
+    guessed: bool = False
+    too_many: str = ""
 
 
 class Total(NamedTuple):
@@ -47,24 +57,32 @@ class Total(NamedTuple):
 def normalised(subject: Subject) -> Finding:
     """Σ p(x) or ∫ p(x) dx, against 1."""
     p = subject.rows.shape[1]
-    whole, guessed = _states(subject)
+    states = _states(subject)
     integers = bool(np.all(subject.rows == np.floor(subject.rows)))
     try:
-        if whole is not None:
-            return _verdict(_sum(subject, whole), f"p(x) over {len(whole)} states of x", guessed)
+        if states.rows is not None:
+            return _verdict(_sum(subject, states.rows), f"p(x) over {len(states.rows)} states of x", states)
+        if states.too_many:
+            return Finding(
+                SKIP,
+                f"x has {states.too_many} states, and at most {MOST_STATES} are summed over; make a smaller model of "
+                "the same function, with fewer entries in x, and check that",
+            )
         if integers:
             return Finding(
-                SKIP, "x holds whole numbers; say which values it takes, x_states = [0, 1, …], for a sum over them"
+                SKIP,
+                "x holds whole numbers; if it takes finitely many values, say which, x_states = [0, 1, …], for a sum "
+                "over them; for counts without a bound this check is left out",
             )
         if p > 2:
             return Finding(SKIP, f"x is {p} real numbers; p(x) is integrated over one or two")
         found = _integral(subject)
     except LogpxError as error:
         return Finding(SKIP, f"p(x) cannot be had at every x: {str(error).partition('. ')[0]}")
-    return found if isinstance(found, Finding) else _verdict(found, f"the integral of p(x) over {p} dimensions", False)
+    return found if isinstance(found, Finding) else _verdict(found, f"the integral of p(x) over {p} dimensions")
 
 
-def _verdict(total: Total, what: str, guessed: bool) -> Finding:
+def _verdict(total: Total, what: str, states: States | None = None) -> Finding:
     limit = float(scipy.stats.norm.isf(RATE / 2)) * total.error + total.rule + EXACT
     error = f" ± {total.error:.2g}" if total.error else ""
     said = f"{what} is {total.value:.7g}{error}"
@@ -72,24 +90,28 @@ def _verdict(total: Total, what: str, guessed: bool) -> Finding:
         return Finding(SKIP, f"{said}: too uncertain; a better proposal would do")
     if abs(total.value - 1) <= limit:
         return Finding(PASS, f"{said}; a difference of {2 * limit:.1g} from 1 would be found")
-    if guessed:
+    if states is not None and states.guessed:
         return Finding(SKIP, f"{said}: if x takes 0 and 1 alone it must be 1; else say what it takes, x_states = […]")
-    return Finding(FAIL, f"{said}; it must be 1", _TODO)
+    log = f", its log {math.log(total.value):+.4f} nats" if total.value > 0 else ""
+    todo = _TODO + (_UNCOVERED if states is not None and total.value < 1 else "")
+    return Finding(FAIL, f"{said}{log}; it must be 1", todo)
 
 
 # -- sums ---------------------------------------------------------------------------------------------------------
 
 
-def _states(subject: Subject) -> tuple[Floats | None, bool]:
-    """All rows that x may be, (n, p), if they are few enough; and whether that is a guess."""
+def _states(subject: Subject) -> States:
+    """All rows that x may be, as the file says, or as a guess where x is binary."""
     p, given = subject.rows.shape[1], subject.given.x_states
     guessed = given is None and bool(np.isin(subject.rows, (0.0, 1.0)).all())
     values = np.asarray([0.0, 1.0] if guessed else [] if given is None else given, dtype=np.float64)
     if values.ndim == 2:
-        return (values if len(values) <= MOST_STATES else None), False
-    if not values.size or values.size**p > MOST_STATES:
-        return None, False
-    return np.array(list(itertools.product(values.tolist(), repeat=p))), guessed
+        return States(values) if len(values) <= MOST_STATES else States(too_many=str(len(values)))
+    if not values.size:
+        return States()
+    if values.size**p > MOST_STATES:
+        return States(too_many=f"{values.size}^{p}")
+    return States(np.array(list(itertools.product(values.tolist(), repeat=p))), guessed)
 
 
 def _sum(subject: Subject, rows: Floats) -> Total:
@@ -165,4 +187,6 @@ def _edges(values: Floats) -> Floats:
     return np.array([max(values.take(0, axis).max(), values.take(-1, axis).max()) for axis in range(values.ndim)])
 
 
-CHECKS = (Check("normalisation", "p(x) sums or integrates to 1 over x, where that can be done", normalised),)
+CHECKS = (
+    Check("normalisation", "p(x) sums or integrates to 1 over x, where that can be done", normalised, estimates=True),
+)

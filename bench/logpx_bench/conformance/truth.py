@@ -49,11 +49,13 @@ def mean_weight(subject: Subject) -> Finding:
             left_out.add(name)
             continue
         floor = float(np.nan_to_num(found.bias_floor)) + ROUNDING
-        error, allowed = abs(float(found.log_marginal) - known), limit * float(found.std_error) + floor
+        difference = float(found.log_marginal) - known
+        error, allowed = abs(difference), limit * float(found.std_error) + floor
         if not error <= allowed:
             said = (
                 f"log p̂(x) = {found.log_marginal:.6f} ± {found.std_error:.2g} from {name}, row {i} of x, and "
-                f"log_marginal says {known:.6f}: {error / max(found.std_error, ROUNDING):.0f} standard errors apart"
+                f"log_marginal says {known:.6f}: {difference:+.4f} ± {found.std_error:.2g} nats, "
+                f"{error / max(found.std_error, ROUNDING):.0f} standard errors apart"
             )
             return Finding(FAIL, said, _TODO)
         resolved[i], worst = min(resolved.get(i, math.inf), 2 * allowed), max(worst, error / allowed * limit)
@@ -69,4 +71,4 @@ def mean_weight(subject: Subject) -> Finding:
     )
 
 
-CHECKS = (Check("mean weight", "E[weight] is the exact p(x) where that is known", mean_weight),)
+CHECKS = (Check("mean weight", "E[weight] is the exact p(x) where that is known", mean_weight, estimates=True),)

@@ -113,9 +113,9 @@ def run(cell: Cell, resources: Resources) -> Record:
     )
 
 
-def reference(cell: Cell, threads: int | None) -> tuple[float, float, int]:
+def reference(cell: Cell, threads: int | None) -> tuple[float, float, int, bool]:
     """What stands in for an exact log p(x) that is not known: log p̂(x) of a long run from the model's own proposal, or
-    from its prior; its standard error; and its samples, REFERENCE times the cell's."""
+    from its prior; its standard error; its samples, REFERENCE times the cell's; and whether they are the prior's."""
     n_samples = min(REFERENCE * cell.n_samples, MOST)
     return _reference(cell.model, tuple(sorted(cell.model_options.items())), cell.data, cell.row, n_samples, threads)
 
@@ -123,11 +123,12 @@ def reference(cell: Cell, threads: int | None) -> tuple[float, float, int]:
 @functools.lru_cache(maxsize=64)
 def _reference(
     name: str, options: tuple[tuple[str, Any], ...], where: str, row: int | None, n_samples: int, threads: int | None
-) -> tuple[float, float, int]:
+) -> tuple[float, float, int, bool]:
     subject = data.build(name, dict(options), where)
     x, seed = data.take(subject, row or 0), stream_seed("reference", row)
     long = logpx.estimate(subject.model, x, n_samples=n_samples, seed=seed, threads=threads)
-    return float(long.log_marginal), float(long.std_error), n_samples
+    from_prior = getattr(subject.model, "default_proposal", None) is None
+    return float(long.log_marginal), float(long.std_error), n_samples, from_prior
 
 
 def seed_of(cell: Cell) -> int:

@@ -191,9 +191,10 @@ def reference_note(rows: Iterable[Row]) -> str:
     if not found:
         return ""
     row = max(found, key=lambda one: float(one["reference_error"]))
+    source = "its prior" if row["reference_from"] == "prior" else "the model's own proposal"
     return (
         " No exact $\\log p(x)$ is known here: errors are against a reference run of "
-        f"{power(row['reference_samples'])} samples from the model's own proposal, with a standard error of "
+        f"{power(row['reference_samples'])} samples from {source}, with a standard error of "
         f"{nats(row['reference_error'], 2)}; smaller errors than that are not resolved."
     )
 
