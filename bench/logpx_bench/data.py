@@ -255,13 +255,22 @@ class _Own:
 
 
 def exact(model: Any, x: NDArray[np.float64]) -> float | None:
-    """The exact log p(x) of one row, (p,); None where the model does not know it.
+    """The exact log p(x) of one row, (p,); None where the model does not know it. InputError where a user's
+    log_marginal cannot say it.
 
     >>> exact(library.ConjugateNormal(), np.zeros(1)) == library.ConjugateNormal().log_marginal([0.0])
     True
     """
     known = getattr(model, "log_marginal", None)
-    return None if known is None else float(known(x))
+    if known is None:
+        return None
+    try:
+        return float(known(x))
+    except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"log_marginal, called with x of shape {np.shape(x)}, raised {type(error).__name__}: {error}; it must take "
+            "(p,) → float and (n, p) → (n,). logpx check says more"
+        ) from error
 
 
 def build(name: str, options: Mapping[str, Any], data: str) -> Subject:

@@ -56,6 +56,11 @@ def name_of(text: str) -> str:
     return variable or Path(path).stem
 
 
+def path_of(text: str) -> Path:
+    """The file of mine.py:variable."""
+    return Path(_split(text)[0])
+
+
 def _split(text: str) -> tuple[str, str]:
     path, colon, variable = text.rpartition(":")
     return (path, variable) if colon and path.endswith(".py") else (text, "")
@@ -135,12 +140,12 @@ def _run(path: Path) -> ModuleType:
         if before is not None:
             sys.modules[path.stem] = before
         said = f"{type(error).__name__}: {getattr(error, 'msg', '') or error}".rstrip(": ")
-        raise InputError(f"{path}{_line(path, error)}: {said}") from error
+        raise InputError(f"{path}{line_of(path, error)}: {said}") from error
     return module
 
 
-def _line(path: Path, error: BaseException) -> str:
-    """The last line of the user's file that was reached."""
+def line_of(path: Path, error: BaseException) -> str:
+    """The last line of the user's file that was reached, as ", line 12"; nothing if it was not."""
     own = str(path.resolve())
     if isinstance(error, SyntaxError) and error.filename == own:
         return f", line {error.lineno}"

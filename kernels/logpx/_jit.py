@@ -53,6 +53,7 @@ from numba import types
 
 from logpx._inside import Inside
 from logpx.errors import InputError
+from logpx.faults import said_by_compiler
 from logpx.fingerprint import fingerprint
 
 DISABLED = bool(numba.config.DISABLE_JIT)
@@ -321,7 +322,7 @@ def compile_kernel(dispatcher: Any, dtype: str = "float64") -> float:
             raise InputError(
                 f"the {dispatcher.kind} kernel {name} does not compile. A block kernel fills out and returns nothing, "
                 "a per_sample function returns one float; inside, math and NumPy's functions of numbers will do, "
-                f"other modules will not. Numba says:\n{error}"
+                f"other modules will not. Numba says: {said_by_compiler(error, getattr(dispatcher, 'layout', None))}"
             ) from error
         if dispatcher.fingerprints is not None:  # now, as the globals that it read are constants from here on
             dispatcher.fingerprints[dtype] = _fingerprint_or_why_not(dispatcher.python)

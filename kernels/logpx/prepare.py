@@ -36,6 +36,9 @@ class Packed(NamedTuple):
 def check_model(model: Any) -> None:
     """Raise InputError unless the object is a model."""
     missing = [field for field in ("log_joint", "theta", "n_latents") if not hasattr(model, field)]
+    if missing and getattr(model, "kind", None) == "log_joint":
+        name = getattr(model, "__name__", "log_joint")
+        raise InputError(f"{name} is a kernel; put it into logpx.Model: logpx.Model({name}, theta, n_latents, …)")
     if missing:
         raise InputError(
             f"{model!r} is not a model: it has no {', '.join(missing)}. "

@@ -140,7 +140,9 @@ def test_a_kernel_that_does_not_compile_is_found_and_says_what_the_compiler_says
     made = subject(misnamed, theta={"weights": 1.0})
     first, *rest = conformance.examine(made)
     assert (first[0].name, first[1].verdict) == ("compiles", FAIL)
+    assert "theta has no entry weight; it has weights; did you mean theta.weights?" in first[1].said
     assert "Unknown attribute 'weight'" in first[1].said
+    assert "\n" not in first[1].said
     assert "one of the dict's" in first[1].todo
     assert all(one.verdict == SKIP and "'compiles'" in one.said for _, one in rest)
 
@@ -148,6 +150,9 @@ def test_a_kernel_that_does_not_compile_is_found_and_says_what_the_compiler_says
 def test_what_a_function_of_the_users_raises_is_a_failure(monkeypatch):
     monkeypatch.setattr(conformance, "CHECKS", (CHECKS["shapes"],))
     ((_, said),) = conformance.examine(subject(log_marginal=lambda x: 1 / 0))
+    assert said[:2] == (FAIL, "log_marginal, called with x of shape (1,), raised ZeroDivisionError: division by zero")
+    assert "takes one row x (p,)" in said.todo
+    ((_, said),) = conformance.examine(subject(proposal=lambda x: 1 / 0))
     assert said[:2] == (FAIL, "ZeroDivisionError: division by zero")
 
 
@@ -320,8 +325,23 @@ def test_an_index_past_an_end_is_found_and_the_rest_is_left(file):
     made = conformance.subject(file(WRITES_PAST))
     _, second, *rest = conformance.examine(made)
     assert (second[0].name, second[1].verdict) == ("indices", FAIL)
-    assert "index 64 is out of bounds for axis 0 with size 64" in second[1].said
+    said = "out[512]: index 512 is out of bounds for axis 0 with size 512 (conformance_mine.py, line 10)"
+    assert second[1].said == said
     assert all(one.verdict == SKIP and "'indices'" in one.said for _, one in rest)
+
+
+RARE = """
+@logpx.per_sample
+def log_joint(theta, dims, x, z):
+    return theta.level * x[0 if abs(z[0]) < 4.5 else 2]
+"""
+
+
+def test_an_index_that_only_a_far_z_takes_past_an_end_is_found_by_name(file, tmp_path):
+    """Of the 256 draws of the prior itself one lies beyond 4.5 with probability 0.0017."""
+    (tmp_path / file(RARE)).write_text(FILE.format(body=RARE).replace("[1.0], 1,", "{'level': 1.0}, 1,"))
+    made = conformance.subject("conformance_mine.py")
+    failed("indices", made, "x[2]: index 2 is out of bounds for axis 0 with size 2 (conformance_mine.py, line 8)")
 
 
 def test_python_that_differs_from_compiled_code_is_found(file):

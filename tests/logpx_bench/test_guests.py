@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from logpx_bench import cli, data, guests, model_file, page, runner, summary
 from logpx_bench import suite as suites
 from logpx_bench.errors import InputError
-from logpx_bench.figures import jensen_gap
+from logpx_bench.figures import error_against_k, jensen_gap
 from logpx_bench.figures import series as s
 from logpx_bench.page.facts import Facts
 from logpx_bench.store import Store
@@ -166,10 +166,24 @@ def test_a_run_puts_it_beside_ours_and_the_report_draws_it(folder, monkeypatch):
         (folder / "report" / "figures").mkdir(parents=True)
         for name in ("jensen_gap--gone.svg", "my--own.svg"):
             (folder / "report" / "figures" / name).write_text("")
-        save = lambda figure, to, name: (to / f"{name}.svg").write_text("")  # noqa: E731
+        drawn = {}
+
+        def save(figure, to, name):
+            drawn[name] = figure
+            (to / f"{name}.svg").write_text("")
+
         monkeypatch.setattr(sys.modules["logpx_bench.page.build"], "save", save)
         text = page.build(store, Path("report")).with_name("README.md").read_text()
     assert "## A model of one's own: guest model" in text
+    assert "logpx run tiny --only error_against_k --model guest_model.py\nlogpx report" in text
+    assert "draws from the proposal that comes with the model" in text
+    assert drawn["jensen_gap--guest_model"].texts[-1].get_text() == "guest model"
+    assert "guest model" not in [one.get_text() for one in drawn["jensen_gap"].texts]
+    titles = [axes.get_title() for axes in drawn["jensen_gap--guest_model"].axes]
+    assert "the gap (hollow: at most)" in titles, "no χ² is known: nothing is dotted"
+    one = [row for row in tables["error_against_k"] if row["estimator"] == "prior"]
+    assert "prior sampling has an RMSE of" in error_against_k.caption(one)
+    assert "has the smallest RMSE, " in error_against_k.caption(tables["error_against_k"])
     assert "figures/log_weights--guest_model.svg" in text
     assert "reference log p̂(x) = −1.3" in text
     figures = {path.name for path in (folder / "report" / "figures").glob("*--*.svg")}

@@ -66,6 +66,7 @@ def test_a_file_may_bring_a_proposal(written):
         (GOOD + "x = [[1.0, 2.0]]\n", r"x has shape \(1, 2\)"),
         (GOOD + "x = ['a']\n", "x has dtype"),
         (GOOD + "model = 3\n", "3 is not a model"),
+        (GOOD + "model = log_joint\n", r"log_joint is a kernel; put it into logpx.Model: logpx.Model\(log_joint, "),
         (GOOD + "proposal = 'prior'\n", "proposal is 'prior'; give a logpx proposal"),
         (GOOD + "proposal = logpx.proposals.Prior\n", "proposal is <class"),
     ],

@@ -26,6 +26,10 @@ PASS, FAIL, SKIP = "pass", "fail", "skip"
 ROWS, RATE = 4, 1e-6
 
 
+#: What makes noise far out: a factor for normal numbers, a power for uniform ones that puts most near 0 or 1.
+FAR_NORMAL, FAR_UNIFORM = 4.0, 16
+
+
 class Finding(NamedTuple):
     """What a check found: its verdict, what was seen, and what to do about a failure."""
 
@@ -80,15 +84,17 @@ class Subject:
         """Compile the log joint; seconds, the first time."""
         return _jit.compile_kernel(self.model.log_joint)
 
-    def draw(self, proposal: Any, x: Floats, n: int, seed: int = 0) -> Floats:
-        """Latents (d, n) of a proposal at one row x."""
+    def draw(self, proposal: Any, x: Floats, n: int, seed: int = 0, *, far: bool = False) -> Floats:
+        """Latents (d, n) of a proposal at one row x; `far` ones lie where only one in millions does."""
         packed = pack_proposal(self.model, x, proposal)
         _jit.compile_kernel(packed.kernel)
         noise = np.random.default_rng(seed)
         shape = packed.n_base, n
-        eps = (
-            noise.standard_normal(shape) if packed.base == "normal" else 2.0**-54 + (1 - 2.0**-53) * noise.random(shape)
-        )
+        if packed.base == "normal":
+            eps = (FAR_NORMAL if far else 1.0) * noise.standard_normal(shape)
+        else:
+            eps = noise.random(shape) ** (FAR_UNIFORM if far else 1)
+            eps = 2.0**-54 + (1 - 2.0**-53) * np.where(far & (noise.random(shape) < 0.5), 1 - eps, eps)
         z, log_q = np.full((self.model.n_latents, n), np.nan), np.full(n, np.nan)
         packed.kernel(np.array(packed.lams[0]), np.array(packed.dims, dtype=np.int64), eps, z, log_q)
         return z

@@ -5,8 +5,6 @@ from __future__ import annotations
 from logpx.errors import InputError
 from logpx_bench.conformance.base import FAIL, PASS, Check, Finding, Subject
 
-#: Lines of the compiler's message that are shown.
-LINES = 4
 _TODO = (
     "Compiled code knows numbers, tuples, arrays, math and NumPy's functions of them; no other module, no dict, no "
     "string. A per_sample function returns one float on every path; a name after theta. must be one of the dict's"
@@ -18,9 +16,8 @@ def compiles(subject: Subject) -> Finding:
     try:
         seconds = subject.compile_seconds
     except InputError as error:
-        said = [line.strip() for line in str(error).partition("Numba says:")[2].splitlines() if line.strip()]
-        what = " | ".join([line for line in said if not line.startswith(("Failed in", "During:"))][:LINES])
-        return Finding(FAIL, f"the kernel {subject.model.name} does not compile: {what or error}", _TODO)
+        what = str(error).partition("Numba says: ")[2] or str(error)
+        return Finding(FAIL, f"the kernel {subject.model.name} does not compile: {what}", _TODO)
     return Finding(PASS, f"the kernel {subject.model.name} is ready in {seconds:.2g} s")
 
 

@@ -2,6 +2,7 @@
 
     checked    NUMBA_BOUNDSCHECK=1: every index is looked at; the first that is out of range is an error
     plain      NUMBA_DISABLE_JIT=1: the kernel and all it calls as Python
+    named      the same, on arrays that say which one an index has left, and in which line of the file (`named`)
     counted    as it is: seconds to compile, nanoseconds a sample, and the instructions that it executes
 
 What a kernel does to the process, this one is spared. Run as `python -m logpx_bench.conformance.fresh MODE`; it is
@@ -21,12 +22,14 @@ from typing import Any
 import numpy as np
 
 from logpx import _jit
-from logpx_bench import assembly, user_file
+from logpx_bench import assembly, model_file, user_file
+from logpx_bench.conformance import named
 from logpx_bench.errors import LogpxError
 
 ENVIRONMENTS = {
     "checked": {"NUMBA_BOUNDSCHECK": "1", "NUMBA_FULL_TRACEBACKS": "1"},  # the second: it says which index
     "plain": {"NUMBA_DISABLE_JIT": "1"},
+    "named": {"NUMBA_DISABLE_JIT": "1"},
     "counted": {},
 }
 #: Settings of ours and of Numba's that would make one of these something else.
@@ -64,6 +67,8 @@ def ask(mode: str, model: str, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
 def answer(mode: str, question: dict[str, Any]) -> dict[str, Any]:
     """Values at every pair; in the mode counted, its measurements."""
     model = user_file.resolve(question["model"]).model
+    if mode == "named":
+        return _named(question, model)
     kernel = _jit.uncached(model.log_joint.python)
     start = time.perf_counter()
     if not _jit.DISABLED:
@@ -78,6 +83,16 @@ def answer(mode: str, question: dict[str, Any]) -> dict[str, Any]:
             return {"error": f"{type(error).__name__}: {error}".rstrip(": ")}
         values.append([None if np.isnan(one) else float(one) for one in arguments[-1]])
     return {"values": values} | (_counted(kernel, arguments, seconds) if mode == "counted" else {})
+
+
+def _named(question: dict[str, Any], model: Any) -> dict[str, Any]:
+    path = model_file.path_of(question["model"])
+    for x, z in question["pairs"]:
+        try:
+            named.call(model, np.array(x), np.array(z))
+        except Exception as error:
+            return {"error": f"{error or type(error).__name__}", "line": model_file.line_of(path, error)}
+    return {}
 
 
 def _arguments(model: Any, x: Any, z: Any) -> tuple[Any, ...]:

@@ -8,6 +8,9 @@ from logpx.prepare import pack_proposal
 from logpx_bench.conformance.base import FAIL, PASS, Check, Finding, Subject
 
 
+_MARGINAL = "log_marginal takes one row x (p,) and gives a float, and rows (n, p) and gives an array (n,)"
+
+
 def shapes(subject: Subject) -> Finding:
     """Every entry of out is written and not read; log_marginal and the proposals have the shapes they must have."""
     model, x = subject.model, subject.rows[0]
@@ -26,12 +29,16 @@ def shapes(subject: Subject) -> Finding:
         )
     if getattr(model, "log_marginal", None) is not None:
         for given, wanted in ((x, ()), (subject.rows, (len(subject.rows),))):
-            found = np.shape(model.log_marginal(given))
+            try:
+                found = np.shape(model.log_marginal(given))
+            except Exception as error:  # of the user's own function
+                said = f"log_marginal, called with x of shape {given.shape}, raised {type(error).__name__}: {error}"
+                return Finding(FAIL, said, _MARGINAL)
             if found != wanted:
                 return Finding(
                     FAIL,
                     f"log_marginal(x) of x {given.shape} has shape {found}; it must be {wanted or 'a float'}",
-                    "Return a float for one row (p,), and an array (n,) for rows (n, p)",
+                    _MARGINAL,
                 )
     return Finding(
         PASS, f"x ({x.size},), z ({model.n_latents}, B), out (B,) written in full, for any B; kernel {model.name}"

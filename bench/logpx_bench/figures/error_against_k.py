@@ -92,8 +92,9 @@ def caption(table: s.Table) -> str:
         return "No k is common to all estimators."
     ranked = sorted(zip(bold, map(s.rmse, rows), strict=True), key=lambda pair: pair[1].value)
     best, error = ranked[0]
+    has = "has the smallest RMSE," if len(ranked) > 1 else "has an RMSE of"
     text = (
-        f"{s.case_name(rows[0])}. At $k$ = {words.power(k)}, {s.one_line(best)} sampling has the smallest RMSE, "
+        f"{s.case_name(rows[0])}. At $k$ = {words.power(k)}, {s.one_line(best)} sampling {has} "
         f"{words.nats(error.value)} ({words.interval(error)})"
     )
     for each, other in ranked[1:]:

@@ -103,7 +103,8 @@ def _gaps(axes: Axes, every: list[s.Series]) -> None:
         values += drawn
         labels.append(Label(each.rows[-1]["k"], drawn[-1], each.name, each.look.ink))
     error_axis(axes, values, "log p(x) − E[$L_k$], nats")
-    axes.set_title("the gap (dotted: χ²/2k; hollow: at most)")
+    theory = "dotted: χ²/2k; " if any(_theory(each) for each in every) else ""
+    axes.set_title(f"the gap ({theory}hollow: at most)")
     label_ends(axes, labels)
 
 
@@ -118,11 +119,16 @@ def _gap_line(axes: Axes, each: s.Series) -> list[float]:
     axes.errorbar(list(heights), list(heights.values()), yerr=bars, markersize=3.5, elinewidth=1, **how)
     hollow: Style = {"marker": "v", "fillstyle": "none", "markersize": 5, "linestyle": "none"}
     axes.plot(list(limits), list(limits.values()), color=each.look.color, **hollow)
-    theory = [row for row in each.rows if s.finite(row["delta_gap"]) and row["delta_gap"] < 1.0]
+    theory = _theory(each)
     line: Style = {"linestyle": (0, (1.0, 1.5)), "linewidth": 1.3, "color": each.look.ink}
     axes.plot(s.column(theory, "k"), s.column(theory, "delta_gap"), **line)
     both = heights | limits
     return [both[k] for k in sorted(both)]
+
+
+def _theory(each: s.Series) -> s.Table:
+    """Rows at which the delta method is drawn."""
+    return [row for row in each.rows if s.finite(row["delta_gap"]) and row["delta_gap"] < 1.0]
 
 
 def caption(table: s.Table) -> str:

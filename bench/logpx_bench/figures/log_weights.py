@@ -143,7 +143,7 @@ def caption(table: s.Table) -> str:
         )
     ranked = [each for each in every if s.finite(each.rows[0]["ess_fraction"])]
     text = words.sentence("; ".join(parts)) + ". "
-    if ranked:
+    if len(ranked) > 1:
         best = max(ranked, key=lambda each: each.rows[0]["ess_fraction"])
         text += f"{words.sentence(s.one_line(best))} sampling has the largest effective sample size. "
     draws = words.power(table[0]["n_weights"])

@@ -13,6 +13,7 @@ from pathlib import Path
 from logpx_bench import races, summary
 from logpx_bench.errors import InputError
 from logpx_bench.figures import FIGURES, save
+from logpx_bench.figures import series as s
 from logpx_bench.page import html, markdown, story, where
 from logpx_bench.page.facts import Facts
 from logpx_bench.store import Store
@@ -57,11 +58,14 @@ def _make(store: Store, folder: Path) -> None:
     for name in FOLDERS:
         (folder / name).mkdir()
     facts = Facts.of(store)
-    drawn = [(name, name, table) for name, table in facts.tables.items() if table]
+    drawn = [(name, name, "", table) for name, table in facts.tables.items() if table]
     for model, tables in facts.guests.items():
-        drawn += [(name, story.guest_name(name, model), table) for name, table in tables.items()]
-    for name, file, table in drawn:
-        save(FIGURES[name].draw(table), folder / "figures", file)
+        drawn += [(name, story.guest_name(name, model), s.title(model), table) for name, table in tables.items()]
+    for name, file, subject, table in drawn:
+        figure = FIGURES[name].draw(table)
+        if subject:  # which a figure that is shown elsewhere would not say
+            figure.text(0.995, 0.012, subject, ha="right", va="bottom", fontsize=9, style="italic")
+        save(figure, folder / "figures", file)
         summary.write_csv(table, folder / "data" / f"{file}.csv")
     summary.write_csv(facts.errors, folder / "data" / "results.csv")
     summary.write_csv(facts.targets, folder / "data" / "targets.csv")

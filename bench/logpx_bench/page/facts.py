@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -39,6 +40,8 @@ class Facts:
         What the store holds.
     suites : tuple of str
         The suites whose cells are read.
+    commands : tuple of str
+        What makes them again, as far as the store says: a suite, its one experiment if there is but one, and files.
     """
 
     tables: Mapping[str, s.Table]
@@ -51,6 +54,7 @@ class Facts:
     provenance: s.Table
     experiments: tuple[str, ...]
     suites: tuple[str, ...]
+    commands: tuple[str, ...]
 
     @classmethod
     def of(cls, store: Store) -> Facts:
@@ -58,6 +62,7 @@ class Facts:
         names = sorted({module.EXPERIMENT for module in FIGURES.values()} & set(store.experiments()))
         suites = {cell["suite"] for name in names for cell in store.cells(name)}
         tables = {name: module.data(store) for name, module in FIGURES.items()}
+        everything = [cell for name in store.experiments() for cell in store.cells(name)]
         own = [cell for name in names for cell in store.cells(name) if cell["data"] == s.FILE]
         files = sorted({cell["model"] for cell in own})
         return cls(
@@ -73,6 +78,7 @@ class Facts:
             provenance=summary.provenance(store, names),
             experiments=tuple(store.experiments()),
             suites=tuple(sorted(suites)),
+            commands=tuple(_command(suite, everything) for suite in sorted(suites)),
         )
 
     def lead(self) -> list[s.Series]:
@@ -90,6 +96,15 @@ class Facts:
         every = self.lead()
         k, rows = s.at_common_k(every)
         return min(zip(every, rows, strict=True), key=lambda pair: pair[1]["rmse"])[0] if k else None
+
+
+def _command(suite: str, cells: s.Table) -> str:
+    """The command that fills a store with these cells of a suite."""
+    here = [cell for cell in cells if cell["suite"] == suite]
+    experiments = {cell["experiment"] for cell in here}
+    files = sorted({cell["model_options"]["file"] for cell in here if cell["data"] == s.FILE})
+    only = ["--only", *experiments] if len(experiments) == 1 else []
+    return shlex.join(["logpx", "run", suite, *only, *(word for file in files for word in ("--model", file))])
 
 
 def _own(store: Store, model: str, tables: Mapping[str, s.Table]) -> dict[str, s.Table]:

@@ -251,12 +251,12 @@ def provenance(facts: Facts) -> list[Block]:
     rows = tuple((name, *(_fact(run, column) for run in runs)) for column, name in FACTS)
     more = len(facts.provenance) - len(runs)
     caption = f"{more} earlier runs, whose cells are also read, are not shown." if more else ""
-    commands = [f"logpx run {suite}" for suite in facts.suites] + ["logpx report"]
+    commands = [*facts.commands, "logpx report"]
     return [
         Paragraph(
             "Every number and every sentence that compares numbers is computed from one results file, written by the "
             f"suite{'s' if len(facts.suites) > 1 else ''} {words.listed([f'`{name}`' for name in facts.suites])}. "
-            "The commands:"
+            "The commands, without options that a store does not keep, such as `--threads`:"
         ),
         Code("\n".join(commands)),
         Grid(caption, header, rows, n_left=len(header)),

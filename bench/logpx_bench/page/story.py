@@ -76,6 +76,8 @@ def guest(facts: Facts, model: str) -> list[Block]:
         "belongs to an experiment in which it took no part; `logpx run --model` says why. Its numbers are among the "
         "results below."
     )
+    if any(row.get("estimator") == "importance" for table in facts.guests[model].values() for row in table):
+        text += " Importance sampling here draws from the proposal that comes with the model, the file's or the model's."
     pictures = [
         Picture(0, guest_name(name, model), f"{FIGURES[name].TITLE}: {s.title(model)}", FIGURES[name].caption(table))
         for name, table in facts.guests[model].items()

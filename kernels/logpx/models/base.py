@@ -6,6 +6,7 @@ proposal, the exact log p(x). Nothing beyond the kernel is needed to estimate lo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -74,8 +75,9 @@ class Model:
     prior : Proposal, optional
         Where z is drawn from under the model: for prior Monte Carlo, and the last resort without a proposal.
     default_proposal : Proposal or callable x → Proposal, optional
-    log_marginal : callable x → float or (n,), optional
-        The exact log p(x), where it is known.
+    log_marginal : callable, optional
+        The exact log p(x), where it is known: of one row x (p,) a float, of rows (n, p) an array (n,). For one or two
+        latents `logpx.quadrature.certified` computes it.
     grad : kernel, optional
         Reserved.
     n_observed : int, optional
@@ -133,7 +135,7 @@ class Model:
         name: str | None = None,
     ) -> None:
         check_kernel(log_joint)
-        sizes = np.array([whole(f"dims[{i}]", size, least=0) for i, size in enumerate(dims)], dtype=np.int64)
+        sizes = _as_dims(dims)
         if isinstance(theta, Mapping):
             vector, layout = pack(theta)
             kernel = with_fields(log_joint, layout)
@@ -173,10 +175,18 @@ def check_kernel(log_joint: Any) -> None:
     )
 
 
+def _as_dims(dims: Any) -> Integers:
+    """Sizes as an int64 vector, or an InputError."""
+    if np.ndim(dims) != 1:
+        raise InputError(f"dims is {dims!r}; give a sequence of whole numbers, such as ({dims!r},)")
+    return np.array([whole(f"dims[{i}]", size, least=0) for i, size in enumerate(dims)], dtype=np.int64)
+
+
 def as_theta(theta: ArrayLike) -> Floats:
     """Packed parameters as a finite float64 vector (it may be empty), or an InputError."""
-    if np.size(theta) == 0 and np.ndim(theta) == 1:
-        return np.zeros(0)
+    with contextlib.suppress(ValueError):  # of rows of unequal length: as_floats says so
+        if np.shape(theta) == (0,):
+            return np.zeros(0)
     return as_floats("theta", theta, n_axes=(1,))
 
 

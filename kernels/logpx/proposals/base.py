@@ -92,7 +92,10 @@ def set_fields(instance: object, **values: object) -> None:
 
 def as_floats(name: str, value: ArrayLike, *, n_axes: tuple[int, ...]) -> Floats:
     """A finite, C-contiguous, read-only float64 copy of `value` with an allowed number of axes, or an InputError."""
-    given = np.asarray(value)
+    try:
+        given = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"{name} is no array: {error}; give rows of equal length") from error
     if given.dtype.kind not in "fiub":
         raise InputError(f"{name} has dtype {given.dtype}; give an array of real numbers")
     array = np.array(given, dtype=np.float64, order="C")

@@ -162,6 +162,7 @@ def test_pure_python_reads_the_same():
         ({"a": "text"}, r"theta\['a'\] has dtype <U4"),
         ({"a": []}, r"theta\['a'\] has shape \(0,\) and is empty"),
         ({"a": np.zeros((1, 1, 1, 1))}, r"theta\['a'\] has shape \(1, 1, 1, 1\); it needs 0 or 1 or 2 or 3 axes"),
+        ({"a": [[1.0], [1.0, 2.0]]}, r"theta\['a'\] is no array: .*; give rows of equal length"),
         ({"a": {"b": 1.0}}, r"theta\['a'\] has dtype object"),
     ],
 )

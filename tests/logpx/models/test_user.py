@@ -83,6 +83,8 @@ KERNEL = per_sample(plain)
         ((KERNEL, THETA, 1.5), {}, "n_latents=1.5"),
         ((KERNEL, THETA, True), {}, "n_latents=True"),
         ((KERNEL, THETA, 2), {"dims": (1.5,)}, r"dims\[0\]=1.5"),
+        ((KERNEL, THETA, 2), {"dims": 3}, r"dims is 3; give a sequence of whole numbers, such as \(3,\)"),
+        ((KERNEL, [[1.0], [1.0, 2.0]], 2), {}, "theta is no array"),
         ((KERNEL, THETA, 2), {"prior": Gaussian([0.0], [1.0])}, "the prior has 1 latents and the model 2"),
         ((KERNEL, THETA, 2), {"prior": "normal"}, "prior is a str; give a proposal"),
         ((KERNEL, THETA, 2), {"default_proposal": 3}, "default_proposal is a int"),
@@ -135,8 +137,9 @@ def imports_inside(theta, dims, x, z):
 @pytest.mark.parametrize("function", [no_return, whole_block, imports_inside])
 def test_a_function_that_does_not_compile_is_named(function):
     model = Model(per_sample(function), THETA, 1, prior=Gaussian([0.0], [1.0]))
-    with pytest.raises(InputError, match=rf"kernel {function.__name__} does not compile.*returns one float"):
+    with pytest.raises(InputError, match=rf"kernel {function.__name__} does not compile.*returns one float") as caught:
         logpx.estimate(model, [0.3], n_samples=10)
+    assert "\n" not in str(caught.value), "a few lines of the compiler's, on one"
 
 
 @pytest.mark.parametrize(
