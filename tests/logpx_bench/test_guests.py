@@ -176,10 +176,10 @@ def test_a_run_puts_it_beside_ours_and_the_report_draws_it(folder, monkeypatch):
         text = page.build(store, Path("report")).with_name("README.md").read_text()
     assert "## A model of one's own: guest model" in text
     assert "logpx run tiny --only error_against_k --model guest_model.py\nlogpx report" in text
-    assert "draws from the proposal that comes with the model" in text
+    assert "Importance sampling here draws from the proposal that the file gives." in text
     assert drawn["jensen_gap--guest_model"].texts[-1].get_text() == "guest model"
     assert "guest model" not in [one.get_text() for one in drawn["jensen_gap"].texts]
-    titles = [axes.get_title() for axes in drawn["jensen_gap--guest_model"].axes]
+    titles = [axes.get_title(loc="left") for axes in drawn["jensen_gap--guest_model"].axes]
     assert "the gap (hollow: at most)" in titles, "no χ² is known: nothing is dotted"
     one = [row for row in tables["error_against_k"] if row["estimator"] == "prior"]
     assert "prior sampling has an RMSE of" in error_against_k.caption(one)

@@ -77,7 +77,7 @@ def guest(facts: Facts, model: str) -> list[Block]:
         "results below."
     )
     if any(row.get("estimator") == "importance" for table in facts.guests[model].values() for row in table):
-        text += " Importance sampling here draws from the proposal that comes with the model, the file's or the model's."
+        text += " Importance sampling here draws from the proposal that the file gives."
     pictures = [
         Picture(0, guest_name(name, model), f"{FIGURES[name].TITLE}: {s.title(model)}", FIGURES[name].caption(table))
         for name, table in facts.guests[model].items()
