@@ -119,9 +119,8 @@ def run(
             done = runner.run(chosen, results, n_threads, executor=workers, resume=resume, fresh=fresh, console=console)
             waited, wrong = guests.compile_seconds(chosen, results), guests.contradicted(chosen, results)
         skipped = f", {done.n_skipped} were there already" if done.n_skipped else ""
-        console.print(
-            f"{chosen.name}: {done.n_run} cell{'s' * (done.n_run != 1)} run in {done.seconds:.1f} s{skipped}. Results: {store}", soft_wrap=True
-        )
+        cells = f"{done.n_run} cell{'s' if done.n_run != 1 else ''}"
+        console.print(f"{chosen.name}: {cells} run in {done.seconds:.1f} s{skipped}. Results: {store}", soft_wrap=True)
         for file, seconds in waited.items():
             console.print(f"{file}: compiled in {seconds:.1f} s, at the start of a process.", soft_wrap=True)
         if done.checkpoints is not None:

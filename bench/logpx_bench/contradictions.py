@@ -55,7 +55,7 @@ def _words(cell: Mapping[str, Any]) -> str:
     return (
         f"log_marginal contradicts the log joint: {cell['model']}{where}, by {cell['estimator']} log p̂(x) = "
         f"{cell['log_marginal']:.6g} ± {cell['std_error']:.2g}, and log_marginal says {cell['exact']:.6g}: "
-        f"{away:.3g} nats, {away / max(cell['std_error'], ROUNDING):.0f} standard errors apart, and the weights are not "
-        "too uneven. One of the two is wrong, or the proposal misses part of the posterior; "
+        f"{away:.3g} nats, {away / max(cell['std_error'], ROUNDING):.0f} standard errors apart, of weights that are "
+        "even enough. One of the two is wrong, or the proposal misses part of the posterior; "
         "logpx check, given the model's file, looks for which"
     )

@@ -1,6 +1,7 @@
 """What a kernel may do wrong, put into words: it does not compile, raises, or writes past the end of an array.
 
-Numba's message is cut to its first lines, and a name that theta lacks is held against those it has. The compiled driver (`logpx.driver`) notices the other two; what it says are numbers, from which these errors are made.
+Numba's message is cut to its first lines, and a name that theta lacks is held against those it has. The compiled driver
+(`logpx.driver`) notices the other two; what it says are numbers, from which these errors are made.
 """
 
 import difflib

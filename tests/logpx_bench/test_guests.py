@@ -159,7 +159,9 @@ def test_a_run_puts_it_beside_ours_and_the_report_draws_it(folder, monkeypatch):
         assert list(tables) == ["error_against_k", "jensen_gap", "cost_accuracy", "log_weights"]
         assert {row["model"] for table in tables.values() for row in table} == {"guest_model"}
         assert "row 0 of its x" in s.case_name(tables["jensen_gap"][0])
-        assert "a reference run of $2^{15}$ samples from the model's own proposal" in jensen_gap.caption(tables["jensen_gap"])
+        assert "a reference run of $2^{15}$ samples from the model's own proposal" in jensen_gap.caption(
+            tables["jensen_gap"]
+        )
         from_prior = [row | {"reference_from": "prior"} for row in tables["jensen_gap"]]
         assert "samples from its prior" in jensen_gap.caption(from_prior)
         assert "reference run" not in jensen_gap.caption(facts.tables["jensen_gap"])

@@ -1,7 +1,8 @@
 """Indices: does the kernel stay inside its arrays? Every index is looked at, in a process of its own.
 
 Compiled kernels run without bounds checks: one index too many reads or writes whatever lies there, and the answer may
-even look right. Where one is, the kernel runs once more as plain Python, which says of which array and where. Cost: compiling the kernel once more, a few seconds.
+even look right. Where one is, the kernel runs once more as plain Python, which says of which array and where. Cost:
+compiling the kernel once more, a few seconds.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ import numpy as np
 from logpx.prepare import pack_proposal
 from logpx_bench.conformance.base import FAIL, PASS, Check, Finding, Subject
 
-
 _MARGINAL = "log_marginal takes one row x (p,) and gives a float, and rows (n, p) and gives an array (n,)"
 
 

@@ -7,6 +7,8 @@ Python's own indexing is as Numba's: from −n to n − 1.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -34,18 +36,15 @@ class Named(np.ndarray[Any, Any]):
             super().__setitem__(key, value)
 
 
-class _naming:
+@contextlib.contextmanager
+def _naming(array: Named, key: Any) -> Iterator[None]:
     """An IndexError of NumPy's, with the array's name in front of it."""
-
-    def __init__(self, array: Named, key: Any):
-        self._array, self._key = array, key
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, IndexError) and self._array.name and not str(error).startswith(self._array.name):
-            raise IndexError(f"{self._array.name}{list(_indices(self._key))}: {error}") from error
+    try:
+        yield
+    except IndexError as error:
+        if not array.name:
+            raise
+        raise IndexError(f"{array.name}{list(_indices(key))}: {error}") from error
 
 
 def _indices(key: Any) -> tuple[Any, ...]:

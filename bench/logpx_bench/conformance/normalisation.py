@@ -31,9 +31,9 @@ MOST_STATES, IN_ALL, FEWEST, MOST, USEFUL = 4096, 2**22, 2**12, 2**18, 0.02
 #: of a rule in all, and most seconds.
 EXACT, NEGLIGIBLE, FIRST, MOST_POINTS, SECONDS = 1e-7, 1e-9, {1: 65, 2: 33}, 2**19, 10.0
 _TODO = (
-    "The log of it is what log p(x, z) has too much, or too little: a constant of a density that is missing shows so (½ "
-    "log 2π = 0.919 for every normal number, a normaliser), and one that depends on x: log x! of counts, the Jacobian "
-    "of a change of variables, the noise's log determinant"
+    "The log of it is what log p(x, z) has too much, or too little: a missing constant of the density shows so (½ log "
+    "2π = 0.919 for every normal number, a normaliser), and one that depends on x: log x! of counts, the Jacobian of a "
+    "change of variables, the noise's log determinant"
 )
 _UNCOVERED = ". Or the states listed do not cover all that x can be: name the others in x_states"
 

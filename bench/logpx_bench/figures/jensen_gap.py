@@ -153,8 +153,8 @@ def _words_of(each: s.Series) -> str:
         reach = f"still {words.nats(-last['bias'])} at $k$ = {words.power(last['k'])}"
     elif last["bias"] > SURE * last["bias_std_error"]:
         reach = (
-            f"none: at $k$ = {words.power(last['k'])} the bound is {words.nats(last['bias'])} above $\\log p(x)$, where no "
-            "bound can be, so that the $\\log p(x)$ given and the weights contradict each other"
+            f"none: at $k$ = {words.power(last['k'])} the bound is {words.nats(last['bias'])} above $\\log p(x)$, "
+            "where no bound can be, so that the $\\log p(x)$ given and the weights contradict each other"
         )
     else:
         reach = f"too small for these replicates to measure at $k$ = {words.power(last['k'])}"
