@@ -53,7 +53,7 @@ def pretend(monkeypatch):
 def test_run_then_run_again(invoke, pretend, tmp_path):
     first = invoke("run", "tiny.toml")
     assert first.exit_code == 0
-    assert "1 cells run" in first.output
+    assert "1 cell run" in first.output
     again = invoke("run", "tiny.toml")
     assert "0 cells run" in again.output
     assert "1 were there already" in again.output

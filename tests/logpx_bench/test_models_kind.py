@@ -9,7 +9,7 @@ import pytest
 from logpx.proposals.divergences import chi2, kl
 from logpx_bench import catalogue, data, guests, runner, second_routes
 from logpx_bench import suite as suites
-from logpx_bench.errors import LogpxError, SuiteError
+from logpx_bench.errors import InputError, LogpxError, SuiteError
 from logpx_bench.estimators import make_proposal
 from logpx_bench.store import Store
 
@@ -119,7 +119,8 @@ def test_a_model_of_the_users_own_joins_without_a_second_route(monkeypatch, tmp_
     assert (row["exact_route"], row["second_route"], row["max_difference"]) == (None, None, None)
     assert row["exact"] == pytest.approx(-0.25 * 0.3**2 - 0.5 * math.log(4 * math.pi), rel=1e-12)
     file.write_text(OWN.replace(", log_marginal=exact", ""), encoding="utf-8")
-    assert "which ppca does not know" in guests.invite(load(tmp_path).only("models"), str(file))[1][0]
+    with pytest.raises(InputError, match="which ppca does not know"):
+        guests.invite(load(tmp_path).only("models"), str(file))
 
 
 def test_discrete_latents_are_counted(monkeypatch, tmp_path):
