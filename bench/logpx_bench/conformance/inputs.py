@@ -35,7 +35,9 @@ def shapes(subject: Subject) -> Finding:
 def _misshapen(model: Any, rows: Floats) -> Finding | None:
     """A log_marginal whose shape is not what it must be; one that refuses has none."""
     known = getattr(model, "log_marginal", None)
-    for given, wanted in ((rows[0], ()), (rows, (len(rows),))) if known is not None else ():
+    if known is None:
+        return None
+    for given, wanted in ((rows[0], ()), (rows, (len(rows),))):
         try:
             found = np.shape(known(given))
         except NotAvailableError:

@@ -91,6 +91,6 @@ def _integrals(model: Any, X: Floats, corners: Floats, width: float) -> Floats:
     return np.concatenate(parts, axis=1)
 
 
-def _tuples(side: Floats, d: int) -> Floats:
+def _tuples(side: NDArray[np.floating[Any]], d: int) -> Floats:
     """All d-tuples of the numbers of one side, (len(side)^d, d)."""
     return np.stack(np.meshgrid(*[side] * d, indexing="ij"), axis=-1).reshape(-1, d)

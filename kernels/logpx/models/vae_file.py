@@ -92,7 +92,7 @@ def read(path: str | Path) -> Stored:
         A file that is missing or not what it says.
     """
     place, numbers = both(path)
-    told = _document(place)
+    told = document(place)
     needed = ("format", "version", "n_latents", "n_observed", "dtype", "likelihood", "decoder", "encoder", "golden")
     _check_keys(str(place), told, needed, optional=("about",))
     if (told["format"], told["version"]) != (FORMAT, VERSION):
@@ -102,8 +102,8 @@ def read(path: str | Path) -> Stored:
     _choice(f"{place}: dtype", told["dtype"], tuple(DTYPES))
     d, p = (whole(f"{place}: {name}", told[name]) for name in ("n_latents", "n_observed"))
     kind, scale = _likelihood(place, told["likelihood"])
-    taken = Taken(numbers, _tensors(numbers, told["dtype"], DTYPES[told["dtype"]]))
-    decoder = taken.network("decoder", _layers(f"{place}: decoder", told["decoder"]), d, p * (1 + (scale in RAW)))
+    taken = Taken(numbers, read_tensors(numbers, told["dtype"]))
+    decoder = taken.network("decoder", layers(f"{place}: decoder", told["decoder"]), d, p * (1 + (scale in RAW)))
     if kind == "bernoulli" and decoder.activations[-1] == "sigmoid":
         raise InputError(
             f"{place}: the decoder ends with a sigmoid; a Bernoulli likelihood takes logits: drop the sigmoid"
@@ -113,7 +113,7 @@ def read(path: str | Path) -> Stored:
         where = f"{place}: encoder"
         _check_keys(where, told["encoder"], ("layers", "scale"))
         encoder_scale = _choice(f"{where}: scale", told["encoder"]["scale"], ENCODER_SCALES)
-        encoder = taken.network("encoder", _layers(f"{where}: layers", told["encoder"]["layers"]), p, 2 * d)
+        encoder = taken.network("encoder", layers(f"{where}: layers", told["encoder"]["layers"]), p, 2 * d)
     fixed = taken.take("scale", (p,)) if scale == "fixed" else scale
     taken.check_nothing_left()
     golden = _golden(f"{place}: golden", told["golden"], p, d, encoder is not None)
@@ -138,7 +138,8 @@ def both(path: str | Path) -> tuple[Path, Path]:
 # -- the JSON -----------------------------------------------------------------------------------------------------
 
 
-def _document(path: Path) -> Any:
+def document(path: Path) -> Any:
+    """What a JSON file holds, or InputError."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -174,8 +175,8 @@ def _likelihood(place: Path, told: Any) -> tuple[str, str | None]:
     return kind, _choice(f"{where}: scale", told["scale"], LIKELIHOODS[kind]) if LIKELIHOODS[kind] else None
 
 
-def _layers(where: str, told: Any) -> list[str]:
-    """The activation after each linear layer."""
+def layers(where: str, told: Any) -> list[str]:
+    """The activation after each linear layer, or InputError."""
     if not isinstance(told, list) or not told or told[0] != "linear":
         raise InputError(f'{where} is {told!r}; it is a list that begins with "linear"')
     activations: list[str] = []
@@ -208,10 +209,11 @@ def _golden(where: str, told: Any, p: int, d: int, with_q: bool) -> Golden:
 # -- the tensors --------------------------------------------------------------------------------------------------
 
 
-def _tensors(path: Path, dtype: str, code: str) -> dict[str, NDArray[Any]]:
-    """All tensors of a file, by name; all of the dtype that is said, by its name in the header."""
+def read_tensors(path: Path, dtype: str) -> dict[str, NDArray[Any]]:
+    """All tensors of a file, by name, all of this dtype; or InputError."""
     import safetensors
 
+    code = DTYPES[dtype]
     if not path.is_file():
         raise InputError(f"there is no {path}; a trained VAE is NAME.json with NAME.safetensors beside it")
     try:
