@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from logpx import models as library
 from logpx.proposals import Proposal
 from logpx_bench import model_file, networks
-from logpx_bench.errors import InputError
+from logpx_bench.errors import InputError, NotAvailableError
 from logpx_bench.options import Option, fail
 
 #: Seed of the permutation that splits the digits, and how many of them train.
@@ -261,11 +261,23 @@ def exact(model: Any, x: NDArray[np.float64]) -> float | None:
     >>> exact(library.ConjugateNormal(), np.zeros(1)) == library.ConjugateNormal().log_marginal([0.0])
     True
     """
+    found = exact_or_why(model, x)
+    return None if isinstance(found, str) else found
+
+
+def exact_or_why(model: Any, x: NDArray[np.float64]) -> float | str:
+    """The exact log p(x) of one row, (p,); where there is none, why: the model has no such function, or it refuses.
+
+    >>> exact_or_why(library.VAE.example(n_latents=3)[0], np.zeros(12))
+    'this VAE has 3 latents, and quadrature certifies log p(x) for 1 or 2'
+    """
     known = getattr(model, "log_marginal", None)
     if known is None:
-        return None
+        return "the model has no log_marginal"
     try:
         return float(known(x))
+    except NotAvailableError as error:
+        return str(error).partition("; ")[0]
     except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
         raise InputError(
             f"log_marginal, called with x of shape {np.shape(x)}, raised {type(error).__name__}: {error}; it must take "

@@ -6,14 +6,13 @@ images of ink or none; vae_gaussian_2, of the intensities of the pixels that var
 decoder(encoder(x)), which has no p(x).
 """
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from logpx.models import VAE
+from logpx.models import VAE, vae_file
 from logpx.models.mlp import Network
 from logpx_bench.errors import InputError
 
@@ -69,22 +68,16 @@ def autoencoder(n_latents: int) -> Autoencoder:
     >>> autoencoder(2).decoder.n_outputs
     61
     """
-    from safetensors.numpy import load_file
-
-    place = path("autoencoder", n_latents)
-    told, tensors = json.loads(place.read_text(encoding="utf-8")), load_file(place.with_suffix(".safetensors"))
-    found = Autoencoder(
-        _network("encoder", told["encoder"]["layers"], tensors), _network("decoder", told["decoder"], tensors)
-    )
+    place, numbers = vae_file.both(path("autoencoder", n_latents))
+    told = vae_file.document(place)
+    d, p = told["n_latents"], told["n_observed"]
+    taken = vae_file.Taken(numbers, vae_file.read_tensors(numbers, told["dtype"]))
+    encoder = taken.network("encoder", vae_file.layers(f"{place}: encoder", told["encoder"]["layers"]), p, d)
+    decoder = taken.network("decoder", vae_file.layers(f"{place}: decoder", told["decoder"]), d, p)
+    taken.check_nothing_left()
+    found = Autoencoder(encoder, decoder)
     golden = told["golden"]
     away = np.abs(found.reconstruct(np.array([golden["x"]]))[0] - golden["reconstruction"]).max()
     if not away < TOLERANCE:
         raise InputError(f"{place}: the golden reconstruction differs by {away:.1e}; the files do not belong together")
     return found
-
-
-def _network(part: str, layers: list[str], tensors: dict[str, NDArray[np.float32]]) -> Network:
-    """The network whose tensors begin with `part`; activations stand between its linear layers."""
-    n = layers.count("linear")
-    weights, biases = ([tensors[f"{part}.{i}.{kind}"] for i in range(n)] for kind in ("weight", "bias"))
-    return Network(weights, biases, [*layers[1::2], "identity"])

@@ -1,6 +1,5 @@
 """The kinds "models" and "bounds": what a cell of each holds, against closed forms. Exact, except where said."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -172,18 +171,19 @@ def test_a_trained_autoencoder_shows_the_published_pattern(tmp_path):
         assert elbo["gap"] > 50 * elbo["std_error"] > 0
 
 
-@dataclasses.dataclass
-class Certified:
-    value: np.ndarray
-    error: np.ndarray
-
-
 def test_a_certified_answer_keeps_its_error(monkeypatch):
+    from logpx.quadrature import Certified
     from logpx_bench.experiments.bounds import exactly
 
-    monkeypatch.setattr(type(MODEL), "quadrature", lambda self, X: Certified(X[:, 0], 1e-8 * X[:, 0]), raising=False)
+    def certified(self, X, error=1e-8):
+        return Certified(X[:, 0], np.full(len(X), error), 1e-6, 1, ("one rule", "another"))
+
+    monkeypatch.setattr(type(MODEL), "quadrature", certified, raising=False)
     value, error = exactly(MODEL, X)
-    assert (value.tolist(), error.tolist()) == (X[:, 0].tolist(), (1e-8 * X[:, 0]).tolist())
+    assert (value.tolist(), error.tolist()) == (X[:, 0].tolist(), [1e-8] * len(X))
+    monkeypatch.setattr(type(MODEL), "quadrature", lambda self, X: certified(self, X, 1e-5))
+    with pytest.raises(LogpxError, match="one rule and another do not settle on it"):
+        exactly(MODEL, X)
 
 
 def test_what_cannot_be_is_said_before_anything_runs(tmp_path):

@@ -22,7 +22,7 @@ import scipy
 import logpx
 from logpx_bench.conformance.base import FAIL, PASS, RATE, SKIP, Check, Finding, Floats, Subject
 from logpx_bench.contradictions import LEAST_ESS
-from logpx_bench.errors import LogpxError
+from logpx_bench.errors import LogpxError, NotAvailableError
 
 #: Most states summed over; where p(x) is estimated, samples in all, and the fewest and most for each x; the largest
 #: error of a sum worth having.
@@ -139,7 +139,10 @@ def _affordable(model: Any, rows: Floats) -> bool:
     """Whether the model knows its exact log p(x), and all of these rows of it can be had in time."""
     if getattr(model, "log_marginal", None) is None:
         return False
-    model.log_marginal(rows[:1])  # the first call may compile
+    try:
+        model.log_marginal(rows[:1])  # the first call may compile
+    except NotAvailableError:
+        return False
     start = time.perf_counter()
     model.log_marginal(rows[:1])
     return (time.perf_counter() - start) * len(rows) <= SECONDS

@@ -35,16 +35,17 @@ def usable(estimate: Any) -> bool:
 def mean_weight(subject: Subject) -> Finding:
     """log p̂(x) of each row and proposal against log_marginal(x)."""
     model = subject.model
-    exact = [data.exact(model, x) for x in subject.rows]
-    if exact[0] is None:
-        return Finding(SKIP, "the model has no log_marginal to hold an estimate against")
+    exact = [data.exact_or_why(model, x) for x in subject.rows]
+    why = next((one for one in exact if isinstance(one, str)), "")
+    if why:
+        return Finding(SKIP, f"{why}: there is no exact value to hold an estimate against")
     cases = [(name, q, i) for name, q in subject.proposals() for i in range(len(subject.rows))]
     limit = float(scipy.stats.norm.isf(RATE / (2 * len(cases))))
     worst, left_out = 0.0, set[str]()
     resolved: dict[int, float] = {}  # nats, of each row, by the proposal that resolves most
     for name, proposal, i in cases:
         found = logpx.estimate(model, subject.rows[i], proposal=proposal, n_samples=N_SAMPLES)
-        known = float(exact[i] or 0.0)
+        known = float(exact[i])
         if not usable(found):
             left_out.add(name)
             continue

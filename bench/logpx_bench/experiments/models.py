@@ -48,8 +48,9 @@ def verify(cell: Cell) -> None:
     """That model, row, proposal, exact answer and, for a registered model, second route are there."""
     verify_row(cell)
     model, X, _ = data.build(cell.model, cell.model_options, cell.data)
-    if data.exact(model, X[0]) is None:
-        raise InputError(f"the table holds models with an exact log p(x), which {model.name} does not know")
+    why = data.exact_or_why(model, X[0])
+    if isinstance(why, str):
+        raise InputError(f"the table holds models with an exact log p(x), which {model.name} does not know: {why}")
     if _is_registered(model) and model.name not in second_routes.ROUTES:
         raise InputError(f"{model.name} has no second route; those that have one: {', '.join(second_routes.ROUTES)}")
 
@@ -63,7 +64,7 @@ def both_routes(model: Any, X: NDArray[np.float64]) -> tuple[NDArray[np.float64]
     """log p(x) of every row by the model, and by the second route: nan for a user's model, which has none."""
     if _is_registered(model):
         return model.log_marginal(X), second_routes.log_marginal(model, X)
-    return np.array([data.exact(model, x) for x in X]), np.full(len(X), np.nan)
+    return np.array([data.exact(model, x) for x in X], dtype=np.float64), np.full(len(X), np.nan)
 
 
 def run(cell: Cell, resources: Resources) -> Record:

@@ -3,8 +3,9 @@
     p(x) = ∫ N(z; 0, I) p(x given z) dz,   z in (−9, 9)^d,
 
 by Gauss-Legendre rules of 8 nodes in 60 panels a side: with two latents 230,400 nodes, 0.04 apart on average, each with
-one forward pass for all rows of x. Good for posteriors whose standard deviations are 0.1 or more. What lies outside the
-square is below 4e-19 of the largest likelihood.
+one forward pass for all rows of x. Panels that hold more than e^−40 of some row's integral are halved along each axis,
+until no row moves by more than 1e-10 nats: the step follows the posterior, whose standard deviation must be 0.02 or
+more to be seen. What lies outside the square is below 4e-19 of the largest likelihood.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ Floats = NDArray[np.float64]
 
 #: Half a side of the square, panels a side, nodes a panel, and nodes that are looked at together.
 REACH, N_PANELS, ORDER, PIECE = 9.0, 60, 8, 2**15
+#: Share of a row's integral, in nats, below which a panel is left; change at which a row is; most halvings.
+LEFT, STILL, MOST_HALVINGS = 40.0, 1e-10, 5
 #: Activations, as their definitions read.
 FUNCTIONS: Mapping[str, Callable[[Floats], Any]] = {
     "identity": lambda a: a,
@@ -58,15 +61,36 @@ def log_likelihoods(model: Any, X: Floats, Z: Floats) -> Floats:
 
 
 def vae(model: Any, X: Floats) -> Any:
-    """The sum over the grid, piece by piece."""
-    d = model.n_latents
+    """The sum over all panels, of which those that matter are halved until it stays."""
+    d, width = model.n_latents, 2 * REACH / N_PANELS
+    corners = _tuples(np.arange(N_PANELS) * width - REACH, d)
+    done, value = np.full(len(X), -np.inf), np.full(len(X), np.inf)
+    for _ in range(MOST_HALVINGS + 1):
+        parts = _integrals(model, X, corners, width)
+        before, value = value, np.logaddexp(done, special.logsumexp(parts, axis=1))
+        if np.all(np.abs(value - before) < STILL):
+            break
+        matter = np.any(parts > value[:, None] - LEFT, axis=0)
+        done = np.logaddexp(done, special.logsumexp(np.where(matter, -np.inf, parts), axis=1))
+        width /= 2
+        corners = (corners[matter][:, None] + width * _tuples(np.arange(2.0), d)).reshape(-1, d)
+    return value
+
+
+def _integrals(model: Any, X: Floats, corners: Floats, width: float) -> Floats:
+    """Log integral of p(x, z) over each panel, (n, panels), by its lower corner (panels, d)."""
+    d = corners.shape[1]
     nodes, weights = np.polynomial.legendre.leggauss(ORDER)
-    half = REACH / N_PANELS
-    axis = np.add.outer(np.linspace(half - REACH, REACH - half, N_PANELS), half * nodes).ravel()
-    mass = np.log(np.tile(half * weights, N_PANELS)) - 0.5 * axis**2 - 0.5 * math.log(2 * math.pi)
-    sums = np.full(len(X), -np.inf)
-    for start in range(0, axis.size**d, PIECE):
-        at = np.unravel_index(np.arange(start, min(start + PIECE, axis.size**d)), (axis.size,) * d)
-        logs = log_likelihoods(model, X, np.stack([axis[i] for i in at], axis=1)) + sum(mass[i] for i in at)
-        sums = np.logaddexp(sums, special.logsumexp(logs, axis=1))
-    return sums
+    inside = width * (_tuples(nodes, d) + 1) / 2
+    mass = np.log(_tuples(width * weights / 2, d)).sum(axis=1)
+    together, parts = max(PIECE // len(inside), 1), []
+    for start in range(0, len(corners), together):
+        z = (corners[start : start + together, None] + inside).reshape(-1, d)
+        logs = log_likelihoods(model, X, z) - 0.5 * (z**2).sum(axis=1) - 0.5 * d * math.log(2 * math.pi)
+        parts.append(special.logsumexp(logs.reshape(len(X), -1, len(inside)) + mass, axis=2))
+    return np.concatenate(parts, axis=1)
+
+
+def _tuples(side: NDArray[np.floating[Any]], d: int) -> Floats:
+    """All d-tuples of the numbers of one side, (len(side)^d, d)."""
+    return np.stack(np.meshgrid(*[side] * d, indexing="ij"), axis=-1).reshape(-1, d)

@@ -14,8 +14,9 @@ Face's `safetensors`: a header of names, dtypes and shapes, then the numbers).
 
 What a shape cannot tell (a square layer transposed, logits or probabilities, how a scale is meant, which GELU) the
 golden values do: the framework that trained the network worked them out in float64, and here they must come out again,
-to 1e-9 of their size where tensors are float64 and to 1e-5 where they are float32. Where they do not, each
-misunderstanding is tried, and the one that explains the first difference is named.
+to 1e-9 of their size: both sides widen float32 tensors and then compute in float64. With softplus it is 1e-8, since
+PyTorch takes softplus(t) for t from t = 20 on, which is off by 2e-9. Where they do not, each misunderstanding is tried,
+and the one that explains the first difference is named.
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ from logpx.models.mlp import Network
 from logpx.proposals.base import Floats, as_floats
 
 FORMAT, VERSION = "logpx-vae", 1
-#: Precision of the tensors: its name in a safetensors header, and what golden values may differ by.
-DTYPES = {"float64": ("F64", 1e-9), "float32": ("F32", 1e-5)}
+#: Precisions of the tensors, by name, as a safetensors header has them.
+DTYPES = {"float64": "F64", "float32": "F32"}
+#: What golden values may differ by, as a share of 1 or their size; and where there is a softplus.
+ALLOWED, ALLOWED_SOFTPLUS = 1e-9, 1e-8
 LIKELIHOODS = {"bernoulli": (), "gaussian": ("fixed", "log_variance", "softplus")}
 #: Scales that the decoder gives, and that the encoder may give.
 RAW = ("log_variance", "softplus")
@@ -66,7 +69,18 @@ class Stored:
     encoder: Network | None
     encoder_scale: str
     golden: Golden
-    allowed: float
+
+    def agree(self, found: Floats, golden: Floats) -> NDArray[np.bool_]:
+        """Whether values found with this model are the golden ones, one by one."""
+        near: NDArray[np.bool_] = np.abs(found - golden) <= self.allowed * np.maximum(1.0, np.abs(golden))
+        return near
+
+    @property
+    def allowed(self) -> float:
+        """What golden values may differ by, as a share of 1 or their size."""
+        networks = [self.decoder] if self.encoder is None else [self.decoder, self.encoder]
+        names = [*(name for one in networks for name in one.activations), self.scale, self.encoder_scale]
+        return ALLOWED_SOFTPLUS if any(isinstance(one, str) and one == "softplus" for one in names) else ALLOWED
 
 
 def read(path: str | Path) -> Stored:
@@ -77,9 +91,8 @@ def read(path: str | Path) -> Stored:
     InputError
         A file that is missing or not what it says.
     """
-    given = Path(path)
-    stem = given.with_suffix("") if given.suffix in (".json", ".safetensors") else given
-    place, told = stem.with_suffix(".json"), _document(stem.with_suffix(".json"))
+    place, numbers = both(path)
+    told = document(place)
     needed = ("format", "version", "n_latents", "n_observed", "dtype", "likelihood", "decoder", "encoder", "golden")
     _check_keys(str(place), told, needed, optional=("about",))
     if (told["format"], told["version"]) != (FORMAT, VERSION):
@@ -89,10 +102,8 @@ def read(path: str | Path) -> Stored:
     _choice(f"{place}: dtype", told["dtype"], tuple(DTYPES))
     d, p = (whole(f"{place}: {name}", told[name]) for name in ("n_latents", "n_observed"))
     kind, scale = _likelihood(place, told["likelihood"])
-    code, allowed = DTYPES[told["dtype"]]
-    tensors = _tensors(stem.with_suffix(".safetensors"), told["dtype"], code)
-    taken = Taken(stem.with_suffix(".safetensors"), tensors)
-    decoder = taken.network("decoder", _layers(f"{place}: decoder", told["decoder"]), d, p * (1 + (scale in RAW)))
+    taken = Taken(numbers, read_tensors(numbers, told["dtype"]))
+    decoder = taken.network("decoder", layers(f"{place}: decoder", told["decoder"]), d, p * (1 + (scale in RAW)))
     if kind == "bernoulli" and decoder.activations[-1] == "sigmoid":
         raise InputError(
             f"{place}: the decoder ends with a sigmoid; a Bernoulli likelihood takes logits: drop the sigmoid"
@@ -102,7 +113,7 @@ def read(path: str | Path) -> Stored:
         where = f"{place}: encoder"
         _check_keys(where, told["encoder"], ("layers", "scale"))
         encoder_scale = _choice(f"{where}: scale", told["encoder"]["scale"], ENCODER_SCALES)
-        encoder = taken.network("encoder", _layers(f"{where}: layers", told["encoder"]["layers"]), p, 2 * d)
+        encoder = taken.network("encoder", layers(f"{where}: layers", told["encoder"]["layers"]), p, 2 * d)
     fixed = taken.take("scale", (p,)) if scale == "fixed" else scale
     taken.check_nothing_left()
     golden = _golden(f"{place}: golden", told["golden"], p, d, encoder is not None)
@@ -110,13 +121,25 @@ def read(path: str | Path) -> Stored:
         raise InputError(
             f"{place}: golden: x holds numbers other than 0 and 1; a Bernoulli likelihood is of binary data"
         )
-    return Stored(place, decoder, kind, fixed, encoder, encoder_scale, golden, allowed)
+    return Stored(place, decoder, kind, fixed, encoder, encoder_scale, golden)
+
+
+def both(path: str | Path) -> tuple[Path, Path]:
+    """NAME.json and NAME.safetensors, by either or by NAME, which may have dots in it.
+
+    >>> [one.name for one in both("vae_beta_0.5")]
+    ['vae_beta_0.5.json', 'vae_beta_0.5.safetensors']
+    """
+    given = Path(path)
+    name = given.stem if given.suffix in (".json", ".safetensors") else given.name
+    return given.with_name(f"{name}.json"), given.with_name(f"{name}.safetensors")
 
 
 # -- the JSON -----------------------------------------------------------------------------------------------------
 
 
-def _document(path: Path) -> Any:
+def document(path: Path) -> Any:
+    """What a JSON file holds, or InputError."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -152,8 +175,8 @@ def _likelihood(place: Path, told: Any) -> tuple[str, str | None]:
     return kind, _choice(f"{where}: scale", told["scale"], LIKELIHOODS[kind]) if LIKELIHOODS[kind] else None
 
 
-def _layers(where: str, told: Any) -> list[str]:
-    """The activation after each linear layer."""
+def layers(where: str, told: Any) -> list[str]:
+    """The activation after each linear layer, or InputError."""
     if not isinstance(told, list) or not told or told[0] != "linear":
         raise InputError(f'{where} is {told!r}; it is a list that begins with "linear"')
     activations: list[str] = []
@@ -186,10 +209,11 @@ def _golden(where: str, told: Any, p: int, d: int, with_q: bool) -> Golden:
 # -- the tensors --------------------------------------------------------------------------------------------------
 
 
-def _tensors(path: Path, dtype: str, code: str) -> dict[str, NDArray[Any]]:
-    """All tensors of a file, by name; all of the dtype that is said, by its name in the header."""
+def read_tensors(path: Path, dtype: str) -> dict[str, NDArray[Any]]:
+    """All tensors of a file, by name, all of this dtype; or InputError."""
     import safetensors
 
+    code = DTYPES[dtype]
     if not path.is_file():
         raise InputError(f"there is no {path}; a trained VAE is NAME.json with NAME.safetensors beside it")
     try:
@@ -263,7 +287,7 @@ def check_golden(stored: Stored, evaluate: Evaluate) -> None:
     """InputError for the first golden value that does not come out again, with what would explain it."""
     found = evaluate(stored)
     for name, golden in stored.golden.values.items():
-        wrong = np.flatnonzero(~_agree(found[name], golden, stored.allowed))
+        wrong = np.flatnonzero(~stored.agree(found[name], golden))
         if len(wrong):
             i = int(wrong[0])
             raise InputError(
@@ -273,16 +297,14 @@ def check_golden(stored: Stored, evaluate: Evaluate) -> None:
             )
 
 
-def _agree(found: Floats, golden: Floats, allowed: float) -> NDArray[np.bool_]:
-    agree: NDArray[np.bool_] = np.abs(found - golden) <= allowed * np.maximum(1.0, np.abs(golden))
-    return agree
-
-
 def _explanation(stored: Stored, evaluate: Evaluate, name: str) -> str:
     for words, other in _misunderstandings(stored, "decoder" if name == "log_likelihood" else "encoder"):
-        with np.errstate(all="ignore"):
-            values = evaluate(other)[name]
-        if np.all(_agree(values, stored.golden.values[name], stored.allowed)):
+        try:
+            with np.errstate(all="ignore"):
+                values = evaluate(other)[name]
+        except InputError:  # scales of zero or infinity, say: it was not meant so
+            continue
+        if np.all(other.agree(values, stored.golden.values[name])):
             return f"They agree {words}."
     return (
         "No single misunderstanding explains it (a transposed square layer, logits or probabilities, the meaning of a "

@@ -40,6 +40,22 @@ def starts(model: VAE, rows: Floats) -> Floats:
     return np.stack([model.encoded(rows)[0], *found] if model.encoder is not None else found)
 
 
+def search(model: VAE, rows: Floats) -> tuple[Floats, Floats, Floats]:
+    """Modes of every row and standard deviations there, (n, s, d) each, and log p(x, z) less a constant, (n, s)."""
+    begin = starts(model, rows)
+    modes, scales, tops = laplace(model, np.tile(rows, (len(begin), 1)), begin.reshape(-1, model.n_latents))
+    modes, scales = (np.moveaxis(part.reshape(begin.shape), 0, 1) for part in (modes, scales))
+    return modes, scales, tops.reshape(begin.shape[:2]).T
+
+
+def narrowest(model: VAE, rows: Floats) -> float:
+    """The least standard deviation, in any direction, of the Laplace approximations at all modes of all rows."""
+    modes, _, _ = search(model, rows)
+    n, s, d = modes.shape
+    information = slopes(model, np.repeat(rows, s, axis=0), modes.reshape(n * s, d))[1]
+    return float(1 / np.sqrt(np.linalg.eigvalsh(information)[:, -1].max()))
+
+
 def laplace(model: VAE, rows: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
     """Modes of log p(x_i, ·) near z_i, standard deviations there, (n, d) each, and log p(x, z) less a constant.
 
