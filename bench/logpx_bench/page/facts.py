@@ -11,6 +11,7 @@ from logpx_bench.figures import series as s
 from logpx_bench.store import Store
 
 MAIN = "error_against_k"  # the experiment that most of the story is about
+TRAINED = "vae_ladder"  # the same on trained networks: in the table of results
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class Facts:
     guests : mapping of model to mapping of figure name to table
         Of each model from a user's file, the tables of the figures that show another model.
     errors : table
-        Error at every k of the main experiment, all models and images.
+        Error at every k of the main experiment, and of that on trained networks after it; all models and images.
     cells : table
-        Its cells: diagnostics and cost of each estimator.
+        Their cells: diagnostics and cost of each estimator.
     targets : table
         What was to be reached, beside what was (`logpx_bench.targets`).
     precision : mapping of precision to number and count
@@ -52,15 +53,16 @@ class Facts:
     @classmethod
     def of(cls, store: Store) -> Facts:
         """Read a store."""
-        names = sorted({module.EXPERIMENT for module in FIGURES.values()} & set(store.experiments()))
+        used = {module.EXPERIMENT for module in FIGURES.values()} | {TRAINED}
+        names = sorted(used & set(store.experiments()))
         suites = {cell["suite"] for name in names for cell in store.cells(name)}
         tables = {name: module.data(store) for name, module in FIGURES.items()}
         files = {cell["model"] for name in names for cell in store.cells(name) if cell["data"] == s.FILE}
         return cls(
             tables=tables,
             guests={model: _own(store, model, tables) for model in sorted(files)},
-            errors=summary.errors_by_k(store, MAIN),
-            cells=summary.cells(store, MAIN),
+            errors=summary.errors_by_k(store, MAIN) + _ours(summary.errors_by_k(store, TRAINED)),
+            cells=summary.cells(store, MAIN) + _ours(summary.cells(store, TRAINED)),
             targets=targets.table(store),
             precision=targets.precision(store),
             provenance=summary.provenance(store, names),
@@ -83,6 +85,11 @@ class Facts:
         every = self.lead()
         k, rows = s.at_common_k(every)
         return min(zip(every, rows, strict=True), key=lambda pair: pair[1]["rmse"])[0] if k else None
+
+
+def _ours(rows: s.Table) -> s.Table:
+    """Without the models of a user's file, which are in the main experiment already."""
+    return [row for row in rows if row["data"] != s.FILE]
 
 
 def _own(store: Store, model: str, tables: Mapping[str, s.Table]) -> dict[str, s.Table]:
