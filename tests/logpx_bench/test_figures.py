@@ -599,3 +599,33 @@ def test_bounds_that_do_not_rise_or_lie_above_exact_are_counted(store):
     assert "certified error of at most $3\\times 10^{-8}$ nats" in text
     above = [row | {"gap": -0.5, "bound": row["exact"] + 0.5} if row["rank"] == 3 else row for row in table]
     assert "for 1 one lies above exact." in module.caption(above)
+
+
+@pytest.mark.parametrize(("k", "within", "beyond"), [(1, -5.4, -6.1), (4096, -6.3, -8.0)])
+def test_a_bound_is_above_exact_only_beyond_its_errors_students_t(k, within, beyond, store):
+    """One of 60 at 1e-6 in all: 5.5 errors where the error is as good as known, 7.3 where it comes from 32 groups."""
+    module, table = FIGURES["vae"], FIGURES["vae"].data(store)
+
+    def counted(errors):
+        moved = [
+            row | {"gap": errors * row["std_error"] - row["exact_error"]}
+            if (row["k"], row["rank"], row["likelihood"]) == (k, 3, "bernoulli")
+            else row
+            for row in table
+        ]
+        return "for 1 one lies above exact" in module.caption(moved)
+
+    assert (counted(within), counted(beyond)) == (False, True)
+
+
+def test_a_median_gap_that_is_not_told_from_zero_is_said_to_be_so(store):
+    """10 of 20 signs might be chance; 15 (p = 0.021) are not, 14 (0.058) are."""
+    module, table = FIGURES["vae"], FIGURES["vae"].data(store)
+
+    def said(positive):
+        sized = [row | {"gap": 0.01 if row["rank"] < positive else -1e-5} if row["k"] == 4096 else row for row in table]
+        return module.caption(sized).count("(IWAE 4096; at most 0.0100; not told from zero)")
+
+    assert (said(15), said(14), said(10)) == (0, 2, 2)
+    assert "ELBO; at most" in module.caption(table)
+    assert "zero)" not in module.caption(table).partition("IWAE 4096")[0]
