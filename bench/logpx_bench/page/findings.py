@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from logpx_bench.figures import digits, ranking, words
+from logpx_bench.figures import digits, extracts, ranking, words
 from logpx_bench.figures import series as s
 from logpx_bench.page.blocks import Paragraph
 from logpx_bench.page.facts import Facts
@@ -22,7 +22,7 @@ def short(facts: Facts) -> list[str]:
 def truth_words(facts: Facts) -> str:
     """What errors are distances from: the exact log p(x), but where the store holds another answer."""
     text = "An error here is a distance from the exact $\\log p(x)$"
-    scores = [row for row in facts.tables["digits"] if row["log_p_is"] == digits.ESTIMATE]
+    scores = [row for row in facts.tables["digits"] if row["log_p_is"] == extracts.ESTIMATE]
     guests = sorted({s.title(row["model"]) for row in facts.errors if row["reference_error"] is not None})
     text += f", or, for {words.listed(guests)}, from a long reference run with a standard error." if guests else "."
     if scores:
