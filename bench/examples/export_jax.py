@@ -2,6 +2,8 @@
 
     decoder = jax_network(params["decoder"], lambda params, z: Decoder().apply({"params": params}, z),
                           layers=["linear", "tanh", "linear"])
+    encoder = jax_network(params["encoder"], lambda params, x: Encoder().apply({"params": params}, x),
+                          layers=["linear", "relu", "linear"], order=["fc1", ("fc2_mean", "fc2_logvar")])
 
 For Flax's nnx, split the module, and hand over `nnx.to_pure_dict(state)` with an apply that merges it again.
 """
