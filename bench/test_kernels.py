@@ -147,6 +147,7 @@ def proposal_examples():
         "product": proposals.Product(
             np.full((4, 2), 0.5), np.stack([mean, -mean], axis=1), np.stack([scale] * 2, axis=1)
         ),
+        "conditional_gaussian": proposals.ConditionalGaussian([0.3, 0.7], np.stack([mean, -mean]), [cholesky] * 2),
         "funnel": proposals.Funnel(4, 3.0),
         "shells": proposals.Shells(np.stack([mean, -mean]), 2.0, 0.1),
     }

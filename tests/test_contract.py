@@ -22,9 +22,9 @@ LAYERS = {
     "logpx": [
         ("errors",),
         ("checks", "faults", "fingerprint"),
-        ("_inside",),
+        ("_pipelines",),
         ("_jit",),
-        ("vecmath", "tiles"),
+        ("vecmath", "guards", "tiles"),
         ("dense", "activations"),
         ("reduce", "pareto", "totals", "dyadic", "groups", "largest"),
         ("tree", "quadrature"),
@@ -86,7 +86,7 @@ FORBIDDEN = {
 EXCEPTED = {("logpx.checkpoint", "sqlite3"), ("logpx.storefile", "sqlite3")}
 
 #: Only these talk to Numba's compiler.
-COMPILERS = {"logpx._jit", "logpx._inside"}
+COMPILERS = {"logpx._jit", "logpx._pipelines"}
 #: Only _jit sets compile options. Types are free; these files may import what an intrinsic is made of.
 NUMBA_TYPES = {"numba.types"}
 INTRINSIC = {"numba.core", "numba.extending", "llvmlite.ir"}

@@ -51,8 +51,8 @@ def same(again, text, at_least):
 
 def test_the_figure_is_the_one_that_its_commands_draw(again):
     drawn = (again[1] / render.DRAWN).read_text(encoding="utf-8")
-    numbers = [np.array([float(one) for one in re.findall(r"\d+\.\d+", text)]) for text in (drawn, kept())]
-    np.testing.assert_allclose(*numbers, atol=1.0)
+    parts = [re.findall(r'<path|<use|<g id="[^"]+"', text) for text in (drawn, kept())]
+    assert parts[0] == parts[1]
     words = [re.findall(r"<!-- (.*?) -->", text) for text in (drawn, kept())]
     assert words[0] == words[1]
     assert len(words[0]) > 5

@@ -51,7 +51,7 @@ import numba.core.errors
 import numpy as np
 from numba import types
 
-from logpx._inside import Inside
+from logpx import _pipelines
 from logpx.errors import InputError
 from logpx.fingerprint import fingerprint
 
@@ -161,24 +161,28 @@ def _plain_python(function):
 
 def leaf(function):
     """A scalar building block, inlined into its callers with its own floating-point flags."""
-    return _plain_python(function) if DISABLED else Inside(function, forceinline=True, **_SCALAR_OPTIONS)
+    return _plain_python(function) if DISABLED else _pipelines.Inside(function, forceinline=True, **_SCALAR_OPTIONS)
 
 
 def inner(function):
     """A function over arrays that compiled code calls; part of its callers' machine code."""
-    return _plain_python(function) if DISABLED else Inside(function, **_ARRAY_OPTIONS)
+    return _plain_python(function) if DISABLED else _pipelines.Inside(function, **_ARRAY_OPTIONS)
 
 
 def uncached(function: Callable[..., Any]) -> Any:
     """A function over arrays that is compiled anew in every process, so that its machine code can be read."""
-    return _plain_python(function) if DISABLED else numba.njit(**_ARRAY_OPTIONS)(function)
+    return (
+        _plain_python(function)
+        if DISABLED
+        else numba.njit(pipeline_class=_pipelines.OUTSIDE, **_ARRAY_OPTIONS)(function)
+    )
 
 
 def _njit(function, cache):
     if DISABLED or not cache:
         return uncached(function)
     with _our_cache():
-        return numba.njit(cache=True, **_ARRAY_OPTIONS)(function)
+        return numba.njit(cache=True, pipeline_class=_pipelines.OUTSIDE, **_ARRAY_OPTIONS)(function)
 
 
 def kernel(kind, *, dtypes=("float64",), cache=True):

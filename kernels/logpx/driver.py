@@ -8,9 +8,10 @@ ladder nodes (largest first), the raw weights of the last incomplete block, the 
 `floor` (one at or below it is known not to be among the largest of the whole stream), and its open groups.
 `start` is a multiple of `count`'s enclosing power of two, so the nodes are aligned.
 
-What kernels write lies between two guard rows of nan, one block long each. A kernel that reads past an end finds nan
-there, and a log weight of nan is an error; one that writes past an end is found out, by the nearest cells after each
-block and by all of them after the call. A kernel that raises ends the call; `failed` then says at which block.
+What kernels write lies between two guard rows (`logpx.guards`), one block long each. A kernel that reads past an end
+finds nan there, and a log weight of nan is an error; one that writes past an end, or adds to what lies there, is found
+out, by the nearest cells after each block and by all of them after the call. A kernel that raises ends the call;
+`failed` then says at which block.
 Cost: the three kernels and the tree; nothing is allocated per block. The interpreter lock is released.
 """
 
@@ -21,6 +22,7 @@ from numba import types
 
 from logpx import dyadic, groups, largest
 from logpx._jit import BLOCK, SCALARS, compiled_by_dtype, function_type, inner
+from logpx.guards import guarded, touched
 from logpx.tree import WORKSPACE
 
 #: Largest number of blocks in one call is 2^(STACK − 1).
@@ -49,20 +51,15 @@ def _first_bad(logs, n):
 
 
 @inner
-def _guarded(rows, like):
-    """Rows 1 … `rows` of B cells for kernels to fill, between two guard rows; all nan."""
-    cells = np.empty((rows + 2, BLOCK), dtype=like.dtype)
-    cells[:] = math.nan
-    return cells
+def _between(rows, like):
+    """Rows 1 … `rows` of B cells for kernels to fill, between two rows of guards."""
+    return guarded(rows + 2, BLOCK, like)
 
 
 @inner
 def _written(cells, n):
     """Whether one of the n guard cells next to either end has been written."""
-    before, after, found = cells[0], cells[cells.shape[0] - 1], 0
-    for i in range(n):
-        found += 1 if before[BLOCK - 1 - i] == before[BLOCK - 1 - i] or after[i] == after[i] else 0
-    return found > 0
+    return touched(cells, 0, BLOCK - n, n) or touched(cells, cells.shape[0] - 1, 0, n)
 
 
 @inner
@@ -117,8 +114,8 @@ def run_streams(
     n_latents, start, count, moments_out, heads_out, raw_out, top_out, floor, n_top, group_sizes, group_states, failed,
 ):  # fmt: skip
     """Run samples [start, start + count) of every stream; DONE, BAD_WEIGHT or OVERRUN (see `failed`)."""
-    eps_cells, z_cells = _guarded(n_base, x), _guarded(n_latents, x)
-    log_q_cells, logs_cells = _guarded(1, floor), _guarded(1, floor)
+    eps_cells, z_cells = _between(n_base, x), _between(n_latents, x)
+    log_q_cells, logs_cells = _between(1, floor), _between(1, floor)
     eps, z, log_q, logs = eps_cells[1 : n_base + 1], z_cells[1 : n_latents + 1], log_q_cells[1], logs_cells[1]
     workspace = np.empty(WORKSPACE)
     moments = np.zeros((dyadic.N_FAMILIES, 3, MAX_LEVELS))
@@ -194,8 +191,8 @@ def replay_stream(
     points, proposal, log_joint, state, n_base, lam, proposal_dims, theta, model_dims, x, start, z_out, logs_out
 ):
     """Latents and log weights of samples start … start + n − 1 of one stream, as `run_streams` saw them."""
-    eps, z = _guarded(n_base, x)[1 : n_base + 1], _guarded(z_out.shape[1], x)[1 : z_out.shape[1] + 1]
-    log_q, logs = _guarded(1, logs_out)[1], _guarded(1, logs_out)[1]
+    eps, z = _between(n_base, x)[1 : n_base + 1], _between(z_out.shape[1], x)[1 : z_out.shape[1] + 1]
+    log_q, logs = _between(1, logs_out)[1], _between(1, logs_out)[1]
     count = logs_out.size
     for block in range((count + BLOCK - 1) // BLOCK):
         for i in range(BLOCK):

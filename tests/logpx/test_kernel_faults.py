@@ -133,6 +133,14 @@ def writes_far_from_the_ends(theta, dims, x, z, out):
     out[z.shape[1] + 700] = 1.0
 
 
+def adds_past_the_end_of_out(theta, dims, x, z, out):
+    """A nan stays a nan when something is added: its bits do not."""
+    for i in range(z.shape[1]):
+        out[i] = -0.5
+    for i in range(z.shape[1]):
+        out[i + 1] -= 0.25
+
+
 @pytest.mark.parametrize(
     ("function", "array"),
     [
@@ -140,6 +148,7 @@ def writes_far_from_the_ends(theta, dims, x, z, out):
         (writes_before_out, "out"),
         (writes_a_latent_too_many, "z"),
         (writes_far_from_the_ends, "out"),
+        (adds_past_the_end_of_out, "out"),
     ],
 )
 @pytest.mark.parametrize("n_samples", [100, LONG])
@@ -159,9 +168,40 @@ def test_a_read_past_an_end_finds_nan():
     assert said.index == 0
 
 
-def test_a_write_past_an_end_in_single_precision():
-    kernel = logpx.log_joint(dtypes=("float64", "float32"))(writes_a_latent_too_many)
-    fails(logpx.Model(kernel, [1.0], 1, prior=Q), KernelError, "array z", n_samples=100, dtype="float32")
+@pytest.mark.parametrize(
+    ("function", "array"), [(writes_a_latent_too_many, "array z"), (adds_past_the_end_of_out, "array out")]
+)
+def test_a_write_past_an_end_in_single_precision(function, array):
+    kernel = logpx.log_joint(dtypes=("float64", "float32"))(function)
+    fails(logpx.Model(kernel, [1.0], 1, prior=Q), KernelError, array, n_samples=100, dtype="float32")
+
+
+def reads_one_too_many(theta, dims, x, z):
+    return -0.5 * z[1] * z[1]
+
+
+def writes_one_too_many(theta, dims, x, z):
+    z[1] = 2.0
+    return -0.5 * z[0] * z[0]
+
+
+def adds_one_before(theta, dims, x, z):
+    z[-2] += 2.0
+    return -0.5 * z[0] * z[0]
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "words"),
+    [
+        (reads_one_too_many, NonFiniteWeightError, "the log weight is nan"),
+        (writes_one_too_many, KernelError, "it writes past an end of z"),
+        (adds_one_before, KernelError, "it writes past an end of z"),
+    ],
+)
+def test_a_function_of_one_sample_is_guarded_too(function, error, words):
+    kernel = logpx.per_sample(dtypes=("float64", "float32"))(function)
+    for dtype in ("float64", "float32"):
+        fails(logpx.Model(kernel, [1.0], 1, prior=Q), error, words, n_samples=100, dtype=dtype)
 
 
 BOUNDS = """

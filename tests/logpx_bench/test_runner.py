@@ -180,7 +180,7 @@ def test_only_timed_kinds_depend_on_the_machine(load, monkeypatch):
 
 def test_a_plan_predicts_and_writes_nothing(load, store, pretend):
     planned = runner.plan(load(LADDER + RANKING + GALLERY + SCALING), store, threads=1)
-    assert len(planned) == 3 + 1 + 2 + 1
+    assert len(planned) == 3 + 1 + 4 + 1, "PCA and an autoencoder join a gallery"
     assert not any(one.stored or one.measured for one in planned)
     assert store.count("cells") == store.count("plans") == 0
     assert pretend == []

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-
 from logpx import _jit
 from logpx.errors import InputError
+from logpx.guards import guarded, touched
 
 _KNOWN = ("float64", "float32")
+#: Guard cells on either side of the one sample that a function of one sample is given.
+_GUARDS = 16
 
 
 def log_joint(function: Callable[..., None] | None = None, *, dtypes: Iterable[str] = ("float64",)) -> Any:
@@ -69,11 +70,15 @@ def per_sample(function: Callable[..., float] | None = None, *, dtypes: Iterable
     scalar = _jit.leaf(python)
 
     def block(theta, dims, x, z, out):
-        sample = np.empty(z.shape[0], z.dtype)
+        d = z.shape[0]
+        cells = guarded(1, d + 2 * _GUARDS, z)
+        sample = cells[0, _GUARDS : d + _GUARDS]
         for i in range(z.shape[1]):
-            for k in range(z.shape[0]):
+            for k in range(d):
                 sample[k] = z[k, i]
             out[i] = scalar(theta, dims, x, sample)
+        if touched(cells, 0, 0, _GUARDS) or touched(cells, 0, d + _GUARDS, _GUARDS):
+            raise IndexError("it writes past an end of z")
 
     block.__name__ = block.__qualname__ = python.__name__
     block.__module__ = python.__module__

@@ -6,10 +6,11 @@ Exact.
 import math
 
 import numba
+import numpy as np
 import pytest
 from numba.core.registry import cpu_target
 
-from logpx import _inside, _jit
+from logpx import _jit, _pipelines
 
 pytestmark = pytest.mark.skipif(_jit.DISABLED, reason="NUMBA_DISABLE_JIT is set: nothing is compiled")
 
@@ -40,7 +41,7 @@ def test_only_the_caller_becomes_machine_code():
         assert caller(1.5) == 9.0
         dispatcher = function.dispatcher if function is linked else function
         assert set(machine_code_of(dispatcher)) == {expected}
-    assert isinstance(next(iter(linked.dispatcher.overloads.values())).library, _inside.Linked)
+    assert isinstance(next(iter(linked.dispatcher.overloads.values())).library, _pipelines.Linked)
 
 
 def test_a_constant_is_no_type_of_its_own():
@@ -62,4 +63,20 @@ def test_python_can_call_it():
 
 
 def test_this_release_of_numba_has_what_is_overridden():
-    assert _inside._PIPELINE is _inside._Compiler
+    assert _pipelines._HERE
+    assert _pipelines.OUTSIDE.made is _pipelines.Library
+    assert _pipelines.INSIDE.made is _pipelines.Linked
+
+
+@pytest.mark.skipif(not _pipelines._has_wide_vectors(), reason="this processor has no vectors of 512 bits")
+def test_loops_have_the_widest_vectors():
+    """In a function and in one inside it; a plain compile would keep to 256 bits on many processors."""
+    leaf = _jit.leaf(lambda x: 2.0 * x * x + 1.0)
+
+    def fill(x, out):
+        for i in range(out.size):
+            out[i] = leaf(x[i])
+
+    kernel = _jit.uncached(fill)
+    kernel(np.ones(64), np.empty(64))
+    assert "zmm" in next(iter(kernel.inspect_asm().values()))
