@@ -1,6 +1,6 @@
-"""The page on a model of one's own says what its code prints, and shows what it draws. Exact.
+"""The pages on a model and a VAE of one's own say what their code prints, and show what it draws. Exact.
 
-The page is rendered anew (`bench/docs/render.py`) and compared. Words must be the same; numbers too, within 1e-3, but
+Each is rendered anew (`bench/docs/render.py`) and compared. Words must be the same; numbers too, within 1e-3, but
 for times, what is rounding (below 1e-9), and the line on speed, which is another on every machine.
 """
 
@@ -31,12 +31,22 @@ def again(tmp_path_factory):
 
 
 def test_the_page_says_what_its_code_prints(again):
-    new, old = without(again[0]), without(TEXT)
+    same(again[0], TEXT, at_least=50)
+    assert "0 failed" in TEXT
+
+
+def test_the_page_on_a_vae_says_what_its_code_prints(tmp_path):
+    text = render.VAE_PAGE.read_text(encoding="utf-8")
+    same(render.rendered(text, tmp_path), text, at_least=12)
+
+
+def same(again, text, at_least):
+    """Asserts that a page is what it is when rendered again, and holds so many numbers or more."""
+    new, old = without(again), without(text)
     assert NUMBER.sub("#", new) == NUMBER.sub("#", old)
     values = [np.array([float(one.replace("−", "-")) for one in NUMBER.findall(text)]) for text in (new, old)]
     np.testing.assert_allclose(*values, rtol=1e-3, atol=1e-9)
-    assert len(values[0]) > 50
-    assert "0 failed" in TEXT
+    assert len(values[0]) >= at_least
 
 
 def test_the_figure_is_the_one_that_its_commands_draw(again):

@@ -1,11 +1,11 @@
-"""Runs the code on a page of these docs and puts what it prints, and the figure that it draws, back into the page.
+"""Runs the code on the pages of these docs and puts what it prints, and the figure that it draws, back into them.
 
     python bench/docs/render.py
 
 A block of Python whose first line is a comment naming a file is put into that file, at its end if the comment says
 "further down"; any other is executed, all of them in one namespace. A shell block's commands begin with `logpx`. A text
 block is what the block before it printed. All of it happens in a folder that is empty at the start. The tests render
-the page and compare: so no number on it is typed. Cost: half a minute.
+the pages and compare: so no number on them is typed. Cost: half a minute.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-PAGE = HERE / "your-own-model.md"
+PAGE, VAE_PAGE = HERE / "your-own-model.md", HERE / "your-own-vae.md"
 #: The figure on the page, and where its commands draw it.
 FIGURE, DRAWN = HERE / "your-own-model.svg", Path("results", "report", "figures", "error_against_k--my_model.svg")
 _BLOCK = re.compile(r"^```(python|sh|text)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
@@ -54,7 +54,7 @@ def _python(source: str, names: dict[str, Any], folder: Path) -> str:
             out.write("\n\n" * bool(file[2]) + source[file.end() :])
         return ""
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        exec(compile(source, PAGE.name, "exec"), names)
+        exec(compile(source, "a page of the docs", "exec"), names)
     return out.getvalue()
 
 
@@ -81,15 +81,19 @@ def _inside(folder: Path) -> Any:
     finally:
         os.chdir(before)
         sys.path[:] = path
-        sys.modules.pop("my_model", None)
+        for name in ("my_model", "my_vae"):
+            sys.modules.pop(name, None)
 
 
 def main() -> None:
-    """Render the page in place."""
+    """Render both pages in place."""
     with tempfile.TemporaryDirectory() as name:
         text = rendered(PAGE.read_text(encoding="utf-8"), Path(name))
         shutil.copyfile(Path(name) / DRAWN, FIGURE)
     PAGE.write_text(text, encoding="utf-8", newline="\n")
+    with tempfile.TemporaryDirectory() as name:
+        text = rendered(VAE_PAGE.read_text(encoding="utf-8"), Path(name))
+    VAE_PAGE.write_text(text, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

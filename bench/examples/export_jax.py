@@ -2,10 +2,13 @@
 
     decoder = jax_network(params["decoder"], lambda params, z: Decoder().apply({"params": params}, z),
                           layers=["linear", "tanh", "linear"])
+    encoder = jax_network(params["encoder"], lambda params, x: Encoder().apply({"params": params}, x),
+                          layers=["linear", "relu", "linear"], order=["fc1", ("fc2_mean", "fc2_logvar")])
 
 For Flax's nnx, split the module, and hand over `nnx.to_pure_dict(state)` with an apply that merges it again.
 """
 
+import itertools
 import re
 
 import numpy as np
@@ -28,28 +31,46 @@ def jax_network(params, apply, layers, order=None, name="network"):
         own gelu is "gelu_tanh" unless it is called with approximate=False.
     order : sequence of str, optional
         Names of the linear layers from input to output. May be left out if they end in numbers (Dense_0, Dense_1, …).
+        The last may be a pair, ("mean", "logvar"): two heads on one body, whose outputs are put side by side; `apply`
+        may then give both as a tuple.
     """
     import jax
 
     order = _order(params, name) if order is None else list(order)
-    linears, dtypes = [], []
-    for one in order:
-        if set(params[one]) - {"kernel", "bias"} or "kernel" not in params[one]:
-            raise ExportError(f"{name}: {one!r} holds {sorted(params[one])}; allowed are a kernel and a bias (Dense)")
-        kernel = np.asarray(params[one]["kernel"])
-        dtypes.append(kernel.dtype)
-        weight = kernel.astype(np.float64).T.copy()
-        linears.append((weight, np.array(params[one].get("bias", np.zeros(len(weight))), np.float64)))
+    heads = [[one] if isinstance(one, str) else list(one) for one in order]
+    if any(len(one) != 1 for one in heads[:-1]):
+        raise ExportError(f"{name}: order is {order}; heads, more than one layer side by side, can only be the last")
+    linears = [_dense(params, one, name) for one in heads]
+    dtypes = [np.asarray(array).dtype for one in itertools.chain(*heads) for array in params[one].values()]
 
     def forward(values):
         with _double():
             exact = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, "float64"), params)
-            out = np.asarray(apply(exact, jax.numpy.asarray(values, "float64")))
+            out = apply(exact, jax.numpy.asarray(values, "float64"))
+            out = np.asarray(jax.numpy.concatenate(out, -1) if isinstance(out, tuple | list) else out)
         if out.dtype != np.float64:
             raise ExportError(f"{name}: apply gave {out.dtype} for float64; build the module without a dtype")
-        return out if layers[-1] != "sigmoid" else _logits(out, name)
+        return out
 
-    return network(name, layers, linears, dtypes, forward, _jax_densities())
+    def logits(values):
+        return _logits(forward(values), name) if layers[-1] == "sigmoid" else forward(values)
+
+    return network(name, layers, linears, dtypes, forward, logits, _jax_densities())
+
+
+def _dense(params, heads, name):
+    """Weight (out, in) and bias (out,) in float64 of these layers, their outputs side by side."""
+    pairs = []
+    for one in heads:
+        if one not in params:
+            raise ExportError(f"{name}: order names {one!r}; there are {sorted(params)}")
+        if set(params[one]) - {"kernel", "bias"} or "kernel" not in params[one]:
+            raise ExportError(f"{name}: {one!r} holds {sorted(params[one])}; allowed are a kernel and a bias (Dense)")
+        weight = np.asarray(params[one]["kernel"]).astype(np.float64).T
+        pairs.append((weight, np.array(params[one].get("bias", np.zeros(len(weight))), np.float64)))
+    if len({weight.shape[1] for weight, _ in pairs}) > 1:
+        raise ExportError(f"{name}: the heads {heads} take different numbers of inputs; they must stand on one body")
+    return tuple(np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
 
 
 def _order(params, name):

@@ -8,6 +8,7 @@ eval mode. Anything else is refused by its name and place.
 """
 
 import copy
+import functools
 
 import numpy as np
 from export_vae import Densities, ExportError, network
@@ -30,17 +31,18 @@ def torch_network(module, name="network"):
     if heads := [_torch_linear(head[0][1]) for head in flat[1:]]:
         layers.append("linear")
         linears.append(tuple(np.concatenate(one) for one in zip(*heads, strict=True)))
-    if layers[-1] == "sigmoid":
-        exact = [torch.nn.Sequential(*[layer for _, layer in _flat(exact[0], name)][:-1])]
+    without = exact
+    if layers[-1:] == ["sigmoid"]:
+        without = [torch.nn.Sequential(*[layer for _, layer in _flat(exact[0], name)][:-1])]
 
-    def forward(values):
+    def outputs(modules, values):
         with torch.no_grad():
-            out = exact[0](torch.as_tensor(values, dtype=torch.float64))
-            out = torch.cat([head(out) for head in exact[1:]], -1) if heads else out
-            return out.numpy()
+            out = modules[0](torch.as_tensor(values, dtype=torch.float64))
+            return (torch.cat([head(out) for head in modules[1:]], -1) if heads else out).numpy()
 
     dtypes = [parameter.dtype for part in parts for parameter in part.parameters()]
-    return network(name, layers, linears, dtypes, forward, _torch_densities())
+    forward, logits = (functools.partial(outputs, modules) for modules in (exact, without))
+    return network(name, layers, linears, dtypes, forward, logits, _torch_densities())
 
 
 def _flat(module, where):

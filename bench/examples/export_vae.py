@@ -23,11 +23,12 @@ and `encoder_scale` what follows the encoder's means: log_variance, log_scale or
 widened to float32; float32 and float64 stay what they are.
 """
 
+import itertools
 import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,7 +87,9 @@ class Network:
     dtype : "float32" or "float64"
         What they are written in.
     forward : callable
-        (n, in) → (n, out), by the framework in float64, without a final sigmoid where `layers` ends with one.
+        (n, in) → (n, out), by the framework in float64.
+    logits : callable
+        The same without the final sigmoid, where `layers` ends with one; else as `forward`.
     densities : Densities
     """
 
@@ -94,6 +97,7 @@ class Network:
     linears: tuple[tuple[np.ndarray, np.ndarray], ...]
     dtype: str
     forward: Callable
+    logits: Callable
     densities: Densities
 
     @property
@@ -107,13 +111,18 @@ class Network:
         return len(self.linears[-1][1])
 
 
-def network(name, layers, linears, dtypes, forward, densities):
+def network(name, layers, linears, dtypes, forward, logits, densities):
     """A Network whose parts fit together, or an ExportError."""
+    if not layers:
+        raise ExportError(f"{name} has no layers; it must have a linear one or more")
     unknown = [layer for layer in layers if layer != "linear" and layer not in ACTIVATIONS]
     if unknown:
         raise ExportError(f"{name}: layer {unknown[0]!r} is not known; allowed are linear, {', '.join(ACTIVATIONS)}")
     if not linears or layers[0] != "linear" or list(layers).count("linear") != len(linears):
         raise ExportError(f"{name}: {len(linears)} weights for the layers {list(layers)}; the first must be linear")
+    for first, second in itertools.pairwise(layers):
+        if "linear" not in (first, second):
+            raise ExportError(f"{name}: {second!r} follows {first!r}; allowed is one activation after a linear layer")
     for i, (weight, bias) in enumerate(linears):
         if weight.ndim != 2 or bias.shape != weight.shape[:1]:
             raise ExportError(f"{name}: linear layer {i} has a weight {weight.shape} and a bias {bias.shape}")
@@ -125,7 +134,7 @@ def network(name, layers, linears, dtypes, forward, densities):
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             raise ExportError(f"{name}: linear layer {i} holds numbers that are not finite")
     dtype = "float64" if any("float64" in str(one) for one in dtypes) else "float32"
-    return Network(tuple(layers), tuple(linears), dtype, forward, densities)
+    return Network(tuple(layers), tuple(linears), dtype, forward, logits, densities)
 
 
 def export(path, decoder, *, likelihood, x, encoder=None, encoder_scale=None, scale=None, about=None):
@@ -153,10 +162,11 @@ def export(path, decoder, *, likelihood, x, encoder=None, encoder_scale=None, sc
         What the JSON holds.
     """
     x, scale = _array(x), None if scale is None else _array(scale)
-    layers, about = list(decoder.layers), dict(about or {})
+    about = dict(about or {})
     _check_claims(decoder, likelihood, x, encoder, encoder_scale, scale)
     if likelihood == "bernoulli_probabilities":
-        layers, about["dropped"] = layers[:-1], "the decoder's final sigmoid: what is written gives logits"
+        decoder = replace(decoder, layers=decoder.layers[:-1], forward=decoder.logits)
+        about["dropped"] = "the decoder's final sigmoid: what is written gives logits"
     wide = "float64" in (decoder.dtype, encoder.dtype if encoder else "")
     dtype, n_latents = np.dtype("float64" if wide else "float32"), decoder.n_inputs
     tensors = _tensors("decoder", decoder, dtype) | (_tensors("encoder", encoder, dtype) if encoder else {})
@@ -168,7 +178,7 @@ def export(path, decoder, *, likelihood, x, encoder=None, encoder_scale=None, sc
         mean, raw = np.split(encoder.forward(x[None]), 2, axis=-1)
         log_q = encoder.densities.normal(z, mean, SCALES[encoder_scale](raw)).sum(-1).tolist()
     log_likelihood = _log_likelihood(decoder, likelihood, x, z, tensors.get("scale"))
-    _check_written("decoder", layers, tensors, z, decoder.forward(z))
+    _check_written("decoder", decoder.layers, tensors, z, decoder.forward(z))
     if encoder:
         _check_written("encoder", encoder.layers, tensors, x[None], encoder.forward(x[None]))
     header = {
@@ -178,7 +188,7 @@ def export(path, decoder, *, likelihood, x, encoder=None, encoder_scale=None, sc
         "n_observed": len(x),
         "dtype": str(dtype),
         "likelihood": LIKELIHOODS[likelihood],
-        "decoder": layers,
+        "decoder": list(decoder.layers),
         "encoder": {"layers": list(encoder.layers), "scale": encoder_scale} if encoder else None,
         "golden": {"x": x.tolist(), "z": z.tolist(), "log_likelihood": log_likelihood.tolist(), "log_q": log_q},
         "about": about,
@@ -195,8 +205,6 @@ def export_autoencoder(path, decoder, encoder, x, about=None):
             f"encoder {encoder.n_inputs} → {encoder.n_outputs} and decoder {n_latents} → {decoder.n_outputs} make no "
             f"autoencoder of {len(x)} numbers"
         )
-    if "sigmoid" in (decoder.layers[-1], encoder.layers[-1]):
-        raise ExportError("a last layer is a sigmoid; an autoencoder is written without")
     dtype = np.dtype("float64" if "float64" in (decoder.dtype, encoder.dtype) else "float32")
     tensors = _tensors("decoder", decoder, dtype) | _tensors("encoder", encoder, dtype)
     code = encoder.forward(x[None])
@@ -227,10 +235,11 @@ def _check_claims(decoder, likelihood, x, encoder, encoder_scale, scale):
     """An ExportError where what the caller says does not go with the networks."""
     if likelihood not in LIKELIHOODS:
         raise ExportError(f"likelihood is {likelihood!r}; allowed are {', '.join(LIKELIHOODS)}")
-    if (decoder.layers[-1] == "sigmoid") != (likelihood == "bernoulli_probabilities"):
+    last = decoder.layers[-1]
+    if likelihood.startswith("bernoulli") and (last == "sigmoid") != (likelihood == "bernoulli_probabilities"):
         raise ExportError(
-            f"likelihood is {likelihood!r} and the decoder's last layer {decoder.layers[-1]!r}; a final sigmoid goes "
-            "with 'bernoulli_probabilities' alone, and that with a final sigmoid"
+            f"likelihood is {likelihood!r} and the decoder's last layer {last!r}; of the Bernoulli likelihoods "
+            "'bernoulli_probabilities' goes with a final sigmoid, 'bernoulli_logits' with none"
         )
     if (scale is None) == (likelihood == "gaussian_fixed"):
         raise ExportError(f"likelihood is {likelihood!r}; `scale` goes with 'gaussian_fixed', and must then be given")
@@ -290,7 +299,6 @@ def outputs(part, layers, tensors, values):
 
 def _check_written(part, layers, tensors, values, wanted):
     """An ExportError where what would be written does not compute what the framework does."""
-    layers = layers[:-1] if layers[-1] == "sigmoid" else layers
     found = outputs(part, layers, tensors, values)
     away = np.abs(found - wanted) / np.maximum(1.0, np.abs(wanted)) if found.shape == wanted.shape else np.inf
     if not np.max(away) < TOLERANCE:

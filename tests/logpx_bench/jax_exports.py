@@ -82,6 +82,27 @@ def encoder(name, scale):
     plain(name, encoder=own, encoder_scale=scale)
 
 
+def heads(name, encoder_scale="log_variance", joined=False):
+    """Flax's own VAE: a body, and two layers on it, which its encoder gives as a tuple, or joined."""
+    tree = params(3, 3, 3, 3)
+    tree = {"fc1": tree["Dense_0"], "mean": tree["Dense_1"], "logvar": tree["Dense_2"]}
+
+    def apply(given, x):
+        body = jnp.tanh(x @ given["fc1"]["kernel"] + given["fc1"]["bias"])
+        out = tuple(body @ given[one]["kernel"] + given[one]["bias"] for one in ("mean", "logvar"))
+        return jnp.concatenate(out, -1) if joined else out
+
+    own = jax_network(tree, apply, LAYERS, ["fc1", ("mean", "logvar")], name="encoder")
+    plain(name, encoder=own, encoder_scale=encoder_scale)
+
+
+def wide_bias(name):
+    """A float64 bias that is no float32 number, beside float32 kernels."""
+    tree = params(3, 3, 3)
+    tree["Dense_1"]["bias"] = np.array([0.1, 0.2, 0.3])
+    plain(name, tree=tree)
+
+
 def without_bias(name):
     tree = params(3, 3, 3)
     del tree["Dense_0"]["bias"]
@@ -134,6 +155,12 @@ WRITTEN = {kind: activation(kind) for kind in FUNCTIONS} | {
     "twelve_layers": twelve_layers,
     "own_names": lambda n: own_names(n, ["hidden", "out"]),
     "without_bias": without_bias,
+    "heads": heads,
+    "heads_joined": lambda n: heads(n, "softplus", joined=True),
+    "wide_bias": wide_bias,
+    "means_by_sigmoid": lambda n: plain(
+        n, [*LAYERS, "sigmoid"], "gaussian_fixed", X, apply=applied(TWO, last=jax.nn.sigmoid), scale=0.1
+    ),
     "bfloat16": lambda n: plain(n, tree=params(3, 3, 3, dtype=jnp.bfloat16)),
     "probabilities": lambda n: plain(
         n, [*LAYERS, "sigmoid"], "bernoulli_probabilities", apply=applied(TWO, last=jax.nn.sigmoid)
@@ -143,6 +170,10 @@ WRITTEN = {kind: activation(kind) for kind in FUNCTIONS} | {
     "encoder_log_scale": lambda n: encoder(n, "log_scale"),
 }
 REFUSED = {
+    "heads_first": lambda n: plain(n, order=[("Dense_0", "Dense_1"), "Dense_1"]),
+    "unknown_name": lambda n: plain(n, order=["Dense_0", "Dense_2"]),
+    "two_activations": lambda n: plain(n, ["linear", "tanh", "relu", "linear"]),
+    "no_layers": lambda n: plain(n, []),
     "other_activation": lambda n: plain(n, ["linear", "relu", "linear"]),
     "gelu_for_gelu_tanh": lambda n: plain(n, ["linear", "gelu", "linear"], apply=applied(TWO, jax.nn.gelu)),
     "transposed": transposed,

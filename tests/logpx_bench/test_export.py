@@ -43,12 +43,16 @@ TORCH_WRITTEN = {
     **dict.fromkeys(("relu", "tanh", "gelu", "gelu_tanh", "softplus", "sigmoid", "silu"), "one activation"),
     **dict.fromkeys(("nested", "one_layer", "no_bias", "strided", "probabilities", "tied", "heads"), "structure"),
     **dict.fromkeys(("bfloat16", "float16", "float64", "on_gpu"), "precision and place"),
-    **dict.fromkeys(("fixed", "one_scale", "log_variance", "softplus_scale"), "Gaussian likelihood"),
+    **dict.fromkeys(
+        ("fixed", "one_scale", "means_by_sigmoid", "log_variance", "softplus_scale"), "Gaussian likelihood"
+    ),
     **dict.fromkeys(("encoder_log_variance", "encoder_log_scale", "encoder_softplus"), "encoder"),
 }
+AUTOENCODERS = ("autoencoder", "autoencoder_with_sigmoid")
 JAX_WRITTEN = (
     *("relu", "tanh", "gelu", "gelu_tanh", "softplus", "sigmoid", "silu", "twelve_layers", "own_names", "without_bias"),
     *("bfloat16", "probabilities", "fixed", "log_variance", "encoder_log_scale", "linen", "nnx"),
+    *("heads", "heads_joined", "wide_bias", "means_by_sigmoid"),
 )
 #: What a refusal must say.
 TORCH_REFUSED = {
@@ -74,13 +78,19 @@ TORCH_REFUSED = {
     "encoder_of_means": "must take 3 and give 6",
     "encoder_with_sigmoid": "encoder's last layer is a sigmoid",
     "heads_of_two_layers": "must be one Linear layer, a head",
-    "autoencoder_with_sigmoid": "last layer is a sigmoid",
+    "two_activations": "decoder: 'relu' follows 'tanh'; allowed is one activation after a linear layer",
+    "no_layers": "decoder has no layers",
+    "identity_alone": "decoder has no layers",
     "autoencoder_of_other_sizes": "encoder 3 → 3 and decoder 3 → 6 make no autoencoder of 3",
 }
 JAX_REFUSED = {
     **dict.fromkeys(
         ("other_activation", "gelu_for_gelu_tanh", "transposed", "wrong_order"), "is not what your framework"
     ),
+    "heads_first": "can only be the last",
+    "unknown_name": r"order names 'Dense_2'; there are \['Dense_0', 'Dense_1'\]",
+    "two_activations": "decoder: 'relu' follows 'tanh'; allowed is one activation after a linear layer",
+    "no_layers": "decoder has no layers",
     "unknown_layer": "layer 'swish' is not known; allowed are linear, relu",
     "too_few_layers": r"2 weights for the layers \['linear'\]",
     "unknown_order": r"order of \['hidden', 'out'\] is not known; give order=",
@@ -221,6 +231,19 @@ def test_a_final_sigmoid_is_dropped_and_flagged(exported):
     assert "dropped" not in written(exported, "torch", "tanh")[0]["about"]
 
 
+def test_a_final_sigmoid_on_gaussian_means_is_kept(exported):
+    for framework in ("torch", "jax"):
+        header, _ = written(exported, framework, "means_by_sigmoid")
+        assert header["decoder"] == ["linear", "tanh", "linear", "sigmoid"]
+        assert "dropped" not in header["about"]
+
+
+def test_a_wide_bias_beside_a_narrow_kernel_keeps_its_digits(exported):
+    header, tensors = written(exported, "jax", "wide_bias")
+    assert header["dtype"] == "float64"
+    assert tensors["decoder.1.bias"].tolist() == [0.1, 0.2, 0.3]
+
+
 def test_a_layer_without_bias_has_zeros(exported):
     _, tensors = written(exported, "torch", "no_bias")
     assert np.array_equal(tensors["decoder.0.bias"], np.zeros(4))
@@ -239,8 +262,9 @@ def test_layers_are_in_the_order_of_their_numbers(exported):
     assert {name for name in tensors if name.endswith("weight")} == {f"decoder.{i}.weight" for i in range(12)}
 
 
-def test_an_autoencoder_reconstructs(exported):
-    header, tensors = written(exported, "torch", "autoencoder")
+@pytest.mark.parametrize("name", AUTOENCODERS)
+def test_an_autoencoder_reconstructs(exported, name):
+    header, tensors = written(exported, "torch", name)
     assert reconstructs(header, tensors)
     assert not reconstructs(header, tensors | {"encoder.0.weight": tensors["encoder.0.weight"].T})
     assert "likelihood" not in header
@@ -262,7 +286,7 @@ def test_what_cannot_be_written_faithfully_is_refused(exported, framework, name,
 def test_every_case_is_looked_at(exported, framework):
     """A case that is exported and not named here would pass unread."""
     _, outcomes = exported(framework)
-    here = {"torch": {*TORCH_WRITTEN, *TORCH_REFUSED, "autoencoder"}, "jax": {*JAX_WRITTEN, *JAX_REFUSED}}
+    here = {"torch": {*TORCH_WRITTEN, *TORCH_REFUSED, *AUTOENCODERS}, "jax": {*JAX_WRITTEN, *JAX_REFUSED}}
     assert set(outcomes) <= here[framework]
 
 

@@ -173,6 +173,35 @@ def test_the_table_of_results_is_the_summary(path):
             assert found[0][8] == words.seconds(row["seconds_at_k"])
 
 
+def test_a_trained_network_has_its_table_and_leads_nothing(tmp_path):
+    """The lead, its gaps on one image (binary pixels are another) and its pixels stay those of the main experiment."""
+    with Store.open(tmp_path / "trained.sqlite") as store:
+        for estimator, s in (("encoder", 0.5), ("importance", 0.3)):
+            made.add_ladder(store, "vae_ladder", estimator, s, model="vae_bernoulli", n_observed=64)
+        for model, s in (("ppca", 0.4), ("factor_analysis", 0.9)):
+            made.add_ladder(store, "error_against_k", "importance", s, model=model)
+        made.add_ladder(store, "vae_ladder", "importance", 0.7, model="mine", data="file")
+        facts = Facts.of(store)
+    text = markdown.render(story.blocks(facts))
+    (grid,) = (
+        one for one in story.blocks(facts) if isinstance(one, Grid) and one.caption.startswith("VAE (Bernoulli)")
+    )
+    assert [row[0] for row in grid.rows] == ["importance"] * 4 + ["encoder"] * 4
+    assert {each.rows[0]["model"] for each in facts.lead()} == {"ppca"}
+    assert "nats for VAE (Bernoulli) with" not in text
+    assert "Models of grey pixels see 61 of the 64: the 3 that never vary" in text
+    assert "VAE (Bernoulli) sees whole images as ink or none, and its $p(x)$ is a probability." in text
+    assert "All models here" not in text
+    assert "mine" not in {row["model"] for row in facts.errors}
+
+
+def test_what_is_estimated_and_what_stands_on_a_floor_is_said_of_every_model(path):
+    with Store.open(path, create=False) as store:
+        text = markdown.render(story.blocks(Facts.of(store)))
+    assert "for VAE (Gaussian) with 8 latents and VAE (Bernoulli) with 8 latents, an estimate is shown" in text
+    assert "under factor analysis and VAE (Gaussian) $\\log p(x)$ holds for this floor" in text
+
+
 def test_the_table_of_models_says_both_routes_and_how_far_they_are_apart(path):
     with Store.open(path, create=False) as store:
         blocks = story.blocks(Facts.of(store))

@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
 
 import logpx
 from logpx.errors import Interrupted
-from logpx_bench import runner, summary
+from logpx_bench import data, runner, summary
 from logpx_bench import suite as suites
 from logpx_bench.errors import InputError, LogpxError
 from logpx_bench.experiments import KINDS, Record, ladder, ranking
@@ -287,6 +288,23 @@ def test_a_gallery_shows_and_scores(load, store):
     assert set(values["vae_bernoulli"]["data"]) == {0.0, 1.0}
     columns = [(cell["n_observed"], cell["n_samples"], cell["exact"] is None) for cell in cells]
     assert columns == [(61, 0, True), (61, 0, True), (61, 0, False), (64, 1024, True)]
+
+
+def test_the_pixels_on_the_noise_floor_are_counted(load, store):
+    """A deviation on the floor is 1 in units of it, to half a per cent: steps of 1/16 over √12."""
+    models = "models = [" + ", ".join(f'{{name = "{name}", n_latents = 2}}' for name in FLOORED) + "]"
+    text = re.sub(r"models = .*", models, GALLERY).replace("n_scored = 20", "n_scored = 1")
+    runner.run(load(text), store, threads=1)
+    for cell in store.cells("digits"):
+        if cell["model"] in FLOORED:
+            fitted = data.build(cell["model"], cell["model_options"], "digits").model
+            deviations = 16 * math.sqrt(12) * FLOORED[cell["model"]](fitted)
+            count = store.values(cell["key"])["n_at_floor"][0]
+            assert count == np.sum(deviations < 1.005)
+            assert 0 < count < 20
+
+
+FLOORED = {"factor_analysis": lambda model: np.sqrt(model.noise_variances), "vae_gaussian": lambda model: model.scale}
 
 
 def test_a_scaling_cell_has_a_process_of_its_own(load, store):

@@ -67,7 +67,7 @@ def test_suites_that_come_along_are_good(name):
     names = {"error_against_k", "dimension", "proposal_quality", "scaling", "large_k", "digits", "ranking", "stages"}
     names |= {"models", "vae"}
     races = {"peers", "peers_one_core", "peers_kernels", "peers_reductions", "peers_memory", "itself"}
-    others = {"peers": races, "large_k": {"large_k"}}
+    others = {"peers": races, "large_k": {"large_k"}, "article": names | {"limits", "vae_ladder"}}
     assert {one.name for one in suite.experiments} == others.get(name, names | {"limits"})
     assert suite.title
     assert all(cell.n_replicates >= 32 for cell in runner.expand(suite) if cell.kind in ("ladder", "ranking"))

@@ -109,6 +109,7 @@ WRITTEN = {
     "probabilities": lambda n: bernoulli(n, net(nn.Tanh(), last=SIGMOID), "bernoulli_probabilities"),
     "fixed": lambda n: gaussian(n, net(nn.Tanh()), "gaussian_fixed", scale=torch.tensor([0.1, 0.2, 0.3])),
     "one_scale": lambda n: gaussian(n, net(nn.Tanh()), "gaussian_fixed", scale=0.1),
+    "means_by_sigmoid": lambda n: gaussian(n, net(nn.Tanh(), last=SIGMOID), "gaussian_fixed", scale=0.1),
     "log_variance": lambda n: gaussian(n, net(nn.Tanh(), out=6), "gaussian_log_variance"),
     "softplus_scale": lambda n: gaussian(n, net(nn.Tanh(), out=6), "gaussian_softplus"),
     "encoder_log_variance": lambda n: with_encoder(n, net(nn.Tanh(), out=6), "log_variance"),
@@ -120,6 +121,7 @@ WRITTEN = {
     "tied": tied,
     "on_gpu": on_gpu,
     "autoencoder": lambda n: autoencoder(n, net(nn.Tanh()), net(nn.GELU())),
+    "autoencoder_with_sigmoid": lambda n: autoencoder(n, net(nn.Tanh(), last=SIGMOID), net(nn.GELU())),
 }
 REFUSED = {
     "train_mode": lambda n: bernoulli(n, net(nn.Tanh()).train()),
@@ -143,7 +145,9 @@ REFUSED = {
     "unstated_scale": lambda n: with_encoder(n, net(nn.Tanh(), out=6), None),
     "encoder_of_means": lambda n: with_encoder(n, net(nn.Tanh()), "log_variance"),
     "encoder_with_sigmoid": lambda n: with_encoder(n, net(nn.Tanh(), out=6, last=SIGMOID), "log_scale"),
-    "autoencoder_with_sigmoid": lambda n: autoencoder(n, net(nn.Tanh(), last=SIGMOID), net(nn.Tanh())),
+    "two_activations": lambda n: bernoulli(n, net(nn.Tanh(), nn.ReLU())),
+    "no_layers": lambda n: bernoulli(n, nn.Sequential().eval()),
+    "identity_alone": lambda n: bernoulli(n, nn.Identity().eval()),
     "autoencoder_of_other_sizes": lambda n: autoencoder(n, net(nn.Tanh(), out=6), net(nn.Tanh())),
     "heads_of_two_layers": lambda n: with_encoder(n, [net(nn.Tanh()), net(), net()], "log_variance"),
 }

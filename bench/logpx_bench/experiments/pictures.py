@@ -28,6 +28,8 @@ from logpx_bench.experiments.base import Cell, Resources, stream_seed
 Array = NDArray[np.float64]
 #: Pareto k̂ above which an estimate of log p(x) and its standard error are not to be trusted.
 UNSURE = 0.7
+#: A noise variance of up to this many times the floor stands on it: one that is trained comes near and never there.
+AT_FLOOR = 1.01
 #: Latents up to which log p(x) of a VAE is a certified quadrature.
 MAX_QUADRATURE = 2
 
@@ -62,8 +64,7 @@ def autoencoder(cell: Cell, resources: Resources) -> Picture:
 def linear(cell: Cell, resources: Resources) -> Picture:
     """PPCA and factor analysis."""
     model = _model(cell)
-    floor = data.NOISE_FLOOR * (1 + 1e-9)
-    facts = {"n_at_floor": [int(np.sum(model.noise_variances <= floor))]} if hasattr(model, "noise_variances") else {}
+    facts = at_floor(model.noise_variances) if hasattr(model, "noise_variances") else {}
     return _grey(cell, model, reconstruct(model, data.digits().test), facts)
 
 
@@ -73,7 +74,8 @@ def mixture(cell: Cell, resources: Resources) -> Picture:
     joint = [np.log(share) + one.log_marginal(X) for share, one in zip(model.mixing, model.components, strict=True)]
     shares = scipy.special.softmax(np.stack(joint), axis=0)
     parts = np.stack([reconstruct(one, X) for one in model.components])
-    return _grey(cell, model, np.einsum("kn,knp->np", shares, parts), {})
+    least = min(one.noise_variance for one in model.components)
+    return _grey(cell, model, np.einsum("kn,knp->np", shares, parts), at_floor(np.full(X.shape[1], least)))
 
 
 def vae(cell: Cell, resources: Resources) -> Picture:
@@ -81,7 +83,7 @@ def vae(cell: Cell, resources: Resources) -> Picture:
     subject, digits = data.build(cell.model, cell.model_options, cell.data), data.digits()
     model, scored = subject.model, subject.X[: cell.settings["n_scored"]]
     whole = digits.image if subject.X.shape[1] != 64 else np.asarray
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {} if model.scale is None else at_floor(np.square(model.scale))
     if model.n_latents <= MAX_QUADRATURE:
         certified = model.quadrature(scored)
         log_p, facts["max_error"] = certified.required(), [float(np.max(certified.error))]
@@ -94,6 +96,15 @@ def vae(cell: Cell, resources: Resources) -> Picture:
     reconstruction = model.decode(model.encoder_proposal(subject.X).mean)
     sample = np.asarray(model.sample(cell.settings["n_shown"], cell.seed))
     return Picture(whole(subject.X), whole(reconstruction), whole(sample), np.asarray(log_p), facts)
+
+
+def at_floor(noise_variances: Array) -> dict[str, list[int]]:
+    """How many pixels' noise variances (p,) stand on the floor that fitting keeps them above.
+
+    >>> at_floor(data.NOISE_FLOOR * np.array([1.0, 1.005, 1.1]))
+    {'n_at_floor': [2]}
+    """
+    return {"n_at_floor": [int(np.sum(noise_variances <= AT_FLOOR * data.NOISE_FLOOR))]}
 
 
 def reconstruct(model: Any, X: Array) -> Array:

@@ -10,7 +10,7 @@ That of binary pixels is the log of a probability and has a panel of its own: it
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +31,8 @@ TITLE = "Digits and their log p"
 #: Models in the order of their strips; those without p(x), and those of binary pixels.
 MODELS = ("pca", "autoencoder", "ppca", "factor_analysis", "ppca_mixture", "vae_gaussian", "vae_bernoulli")
 FREE, BINARY = ("pca", "autoencoder"), ("vae_bernoulli",)
+#: Those that are fitted with a floor under their noise variances.
+FLOORED = ("factor_analysis", "ppca_mixture", "vae_gaussian")
 SHOWN = 8  # images in a strip
 SIDE = 8  # pixels on a side
 COLUMNS = (
@@ -237,15 +239,9 @@ def _densities(table: s.Table, groups: dict[tuple[str, int], Scores]) -> str:
     count = min(len(one.values) for one in groups.values())
     spread = float(np.std(groups[model, n].values, ddof=1)) if count > 1 else 0.0
     images = f"; single images spread by {words.nats(spread, 2)} (standard deviation)" if count > 1 else ""
-    floor = (
-        " Factor analysis stands on a floor of its noise variances, the variance of rounding to a step of 1/16: its "
-        f"values depend on it{_standing(table)}."
-        if any(model == "factor_analysis" for model, _ in means)
-        else ""
-    )
     return (
         f"Mean $\\log p(x)$ over {count} held-out images, in nats, best first: {'; '.join(parts)}. The highest is that "
-        f"of {s.title(model)} with {n} latents{images}.{floor}"
+        f"of {s.title(model)} with {n} latents{images}.{_floor(table)}"
     )
 
 
@@ -281,9 +277,40 @@ def _behind(table: s.Table) -> str:
     )
 
 
-def _standing(table: s.Table) -> str:
-    """How many pixels stand on the floor, where the store says so."""
-    rows = [row for row in table if row["panel"] == "log_p" and s.finite(row["n_at_floor"])]
-    counts = {int(row["n_latents"]): (int(row["n_at_floor"]), row["n_observed"]) for row in rows}
-    parts = [f"{few} of {pixels} pixels with {n} latents" for n, (few, pixels) in sorted(counts.items())]
-    return f" ({words.listed(parts)} stand on it)" if parts else ""
+def at_floor(table: s.Table) -> dict[str, dict[int, tuple[int, int]]]:
+    """Of each model whose noise variances are kept above a floor, by number of latents: the pixels that stand on it,
+    and all of its pixels. Empty for a model where the store does not say."""
+    found: dict[str, dict[int, tuple[int, int]]] = {}
+    for row in table:
+        if row["panel"] == "log_p" and row["model"] in FLOORED:
+            counts = found.setdefault(row["model"], {})
+            if s.finite(row["n_at_floor"]):
+                counts[int(row["n_latents"])] = (int(row["n_at_floor"]), int(row["n_observed"]))
+    return {model: dict(sorted(found[model].items())) for model in FLOORED if model in found}
+
+
+def standing(table: s.Table) -> list[str]:
+    """The models of which a pixel stands on the floor, or may: log p(x) under them depends on it."""
+    return [
+        s.title(model) for model, counts in at_floor(table).items() if not counts or any(n for n, _ in counts.values())
+    ]
+
+
+def _floor(table: s.Table) -> str:
+    """Which models' noise variances stand on the floor, with how many pixels."""
+    known, on = at_floor(table), standing(table)
+    if not known:
+        return ""
+    text = (
+        f" The noise variances of {words.listed([s.title(model) for model in known])} are kept above a floor, the "
+        "variance of rounding to a step of 1/16"
+    )
+    parts = [_counted(s.title(model), counts) for model, counts in known.items() if counts]
+    text += f": on it stand {'; '.join(parts)}." if parts else "."
+    return f"{text} Values under {words.listed(on)} depend on it." if on else text
+
+
+def _counted(name: str, counts: Mapping[int, tuple[int, int]]) -> str:
+    """Under one model, how many of how many pixels, at each number of latents."""
+    each = [f"{few} of {pixels} with {n} latents" for n, (few, pixels) in counts.items()]
+    return f"under {name} " + (words.listed(each) if any(few for few, _ in counts.values()) else "none")

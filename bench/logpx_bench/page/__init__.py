@@ -3,6 +3,7 @@ network.
 
 facts      the tables that the story reads its numbers from
 story      the story: a list of blocks; no number in it is typed
+places     where a figure stands in it, or why it is not there
 where      the page where-time-goes.md, with what was tried (`tuning`)
 blocks     what a story is made of
 markdown   blocks to README.md

@@ -14,7 +14,7 @@ from logpx_bench import races, summary
 from logpx_bench.errors import InputError
 from logpx_bench.figures import FIGURES, save
 from logpx_bench.figures import series as s
-from logpx_bench.page import html, markdown, story, where
+from logpx_bench.page import html, markdown, places, story, where
 from logpx_bench.page.facts import Facts
 from logpx_bench.store import Store
 
@@ -60,7 +60,7 @@ def _make(store: Store, folder: Path) -> None:
     facts = Facts.of(store)
     drawn = [(name, name, "", table) for name, table in facts.tables.items() if table]
     for model, tables in facts.guests.items():
-        drawn += [(name, story.guest_name(name, model), s.title(model), table) for name, table in tables.items()]
+        drawn += [(name, places.guest_name(name, model), s.title(model), table) for name, table in tables.items()]
     for name, file, subject, table in drawn:
         figure = FIGURES[name].draw(table)
         if subject:  # which a figure that is shown elsewhere would not say
@@ -84,7 +84,9 @@ def _move(folder: Path, out: Path) -> None:
         wanted = {path.name for path in new.iterdir()}
         for path in sorted(new.iterdir()):
             os.replace(path, old / path.name)
-        guests = {path.name for path in old.glob(story.guest_name("*", "*")) if path.name.partition("--")[0] in FIGURES}
+        guests = {
+            path.name for path in old.glob(places.guest_name("*", "*")) if path.name.partition("--")[0] in FIGURES
+        }
         for stale in (OURS | guests) - wanted:
             (old / stale).unlink(missing_ok=True)
     for page in PAGES:

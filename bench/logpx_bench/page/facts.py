@@ -12,6 +12,7 @@ from logpx_bench.figures import series as s
 from logpx_bench.store import Store
 
 MAIN = "error_against_k"  # the experiment that most of the story is about
+TRAINED = "vae_ladder"  # the same on trained networks: in the table of results
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Facts:
     contradicted : mapping of model to list of str
         Of each of these, where its log_marginal contradicts its log joint (`logpx_bench.contradictions`).
     errors : table
-        Error at every k of the main experiment, all models and images.
+        Error at every k of the main experiment, and of that on trained networks after it; all models and images.
     cells : table
-        Its cells: diagnostics and cost of each estimator.
+        Their cells: diagnostics and cost of each estimator.
     targets : table
         What was to be reached, beside what was (`logpx_bench.targets`).
     precision : mapping of precision to number and count
@@ -59,7 +60,8 @@ class Facts:
     @classmethod
     def of(cls, store: Store) -> Facts:
         """Read a store."""
-        names = sorted({module.EXPERIMENT for module in FIGURES.values()} & set(store.experiments()))
+        used = {module.EXPERIMENT for module in FIGURES.values()} | {TRAINED}
+        names = sorted(used & set(store.experiments()))
         suites = {cell["suite"] for name in names for cell in store.cells(name)}
         tables = {name: module.data(store) for name, module in FIGURES.items()}
         everything = [cell for name in store.experiments() for cell in store.cells(name)]
@@ -71,8 +73,8 @@ class Facts:
             contradicted={
                 model: contradictions.found(cell for cell in own if cell["model"] == model) for model in files
             },
-            errors=summary.errors_by_k(store, MAIN),
-            cells=summary.cells(store, MAIN),
+            errors=summary.errors_by_k(store, MAIN) + _ours(summary.errors_by_k(store, TRAINED)),
+            cells=summary.cells(store, MAIN) + _ours(summary.cells(store, TRAINED)),
             targets=targets.table(store),
             precision=targets.precision(store),
             provenance=summary.provenance(store, names),
@@ -105,6 +107,11 @@ def _command(suite: str, cells: s.Table) -> str:
     files = sorted({cell["model_options"]["file"] for cell in here if cell["data"] == s.FILE})
     only = ["--only", *experiments] if len(experiments) == 1 else []
     return shlex.join(["logpx", "run", suite, *only, *(word for file in files for word in ("--model", file))])
+
+
+def _ours(rows: s.Table) -> s.Table:
+    """Without the models of a user's file, which are in the main experiment already."""
+    return [row for row in rows if row["data"] != s.FILE]
 
 
 def _own(store: Store, model: str, tables: Mapping[str, s.Table]) -> dict[str, s.Table]:

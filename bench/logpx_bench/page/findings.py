@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from logpx_bench.figures import ranking, words
+from logpx_bench.figures import digits, extracts, ranking, words
 from logpx_bench.figures import series as s
 from logpx_bench.page.blocks import Paragraph
 from logpx_bench.page.facts import Facts
@@ -17,6 +17,18 @@ def short(facts: Facts) -> list[str]:
     """The findings in a few items."""
     items = [elbo_sentence(facts), error_sentence(facts), rates_sentence(facts), ranking_sentence(facts)]
     return [item for item in items if item]
+
+
+def truth_words(facts: Facts) -> str:
+    """What errors are distances from: the exact log p(x), but where the store holds another answer."""
+    text = "An error here is a distance from the exact $\\log p(x)$"
+    scores = [row for row in facts.tables["digits"] if row["log_p_is"] == extracts.ESTIMATE]
+    guests = sorted({s.title(row["model"]) for row in facts.errors if row["reference_error"] is not None})
+    text += f", or, for {words.listed(guests)}, from a long reference run with a standard error." if guests else "."
+    if scores:
+        models = dict.fromkeys(f"{s.title(row['model'])} with {row['n_latents']} latents" for row in scores)
+        text += f" Where none is known, for {words.listed(list(models))}, an estimate is shown and called one."
+    return text
 
 
 def elbo_sentence(facts: Facts) -> str:
@@ -95,6 +107,7 @@ def gaps_sentence(facts: Facts) -> str:
     lead = best.rows[0]
     names = ("data", "row", "estimator")
     same = [row for row in firsts if all(row[name] == lead[name] for name in names)]
+    same = [row for row in same if row["model"] not in digits.BINARY]  # to them the image is another
     models = {(row["model"], row["n_latents"]): row for row in same if s.options(row) == s.options(lead)}
     if len(models) < 2:
         return ""
@@ -156,25 +169,41 @@ def paragraphs(*texts: str) -> list[Paragraph]:
 
 def data_words(facts: Facts) -> list[Paragraph]:
     """What the data are: a paragraph, where the experiment is on the digits."""
-    used = [cell for cell in facts.cells if cell["data"] == "digits"]
+    used = {cell["model"]: cell["n_observed"] for cell in facts.cells if cell["data"] == "digits"}
     if not used:
         return []
-    pixels = used[0]["n_observed"]
+    pixels = min(used.values())
     dropped = (
-        f"; the {64 - pixels} that never vary over the training images have no density and are dropped"
-        if pixels and pixels < 64
-        else ""
+        f"Models of grey pixels see {pixels} of the 64: the {64 - pixels} that never vary over the training images "
+        "have no density and are dropped. A grey "
+        if pixels < 64
+        else "A "
+    )
+    shown = {row["model"] for row in facts.tables["digits"]} | set(used)
+    binary = [s.title(model) for model in digits.BINARY if model in shown]
+    bits = (
+        f" {words.listed(binary)} sees whole images as ink or none, and its $p(x)$ is a probability." if binary else ""
     )
     return [
         Paragraph(
             "The data here are scikit-learn's handwritten digits, 8 × 8 pixels scaled to run from 0 to 1, split once "
-            f"into images to fit on and images held out. The models see {pixels} of the 64 pixels{dropped}. A "
-            "pixel's value is continuous to them, so $p(x)$ is a density and $\\log p(x)$ can be positive. Fitted "
-            "loadings are turned by a fixed random rotation: as fitted, they make the posterior of $z$ uncorrelated, "
-            "and a mean-field proposal would be exact for no merit of its own. Factor analysis gives every pixel a "
-            "noise variance of its own, which for a pixel that is almost always blank would go to zero and its density "
-            f"to infinity. The variance is therefore kept at {words.number(FLOOR)} or more, that of rounding to the "
-            "step of 1/16 in which the images are written. The choice matters: under factor analysis "
-            "$\\log p(x)$ holds for this floor and changes with it."
+            f"into images to fit on and images held out. {dropped}pixel's value is continuous to the models, so $p(x)$ "
+            f"is a density and $\\log p(x)$ can be positive.{bits} Fitted loadings of PPCA and factor analysis are "
+            "turned by a fixed random rotation: as fitted, they make the posterior of $z$ uncorrelated, and a "
+            f"mean-field proposal would be exact for no merit of its own.{_floor_words(facts, shown)}"
         )
     ]
+
+
+def _floor_words(facts: Facts, shown: set[str]) -> str:
+    """Why noise variances have a floor, and under which models it matters."""
+    own = [s.title(model) for model in digits.FLOORED if model in shown]
+    if not own:
+        return ""
+    stands = digits.standing(facts.tables["digits"]) or own
+    return (
+        " A noise variance that is fitted would go to zero for a pixel that is almost always blank, and the density to "
+        f"infinity. Under {words.listed(own)} it is therefore kept at {words.number(FLOOR)} or more, that of rounding "
+        f"to the step of 1/16 in which the images are written. The choice matters: under {words.listed(stands)} "
+        "$\\log p(x)$ holds for this floor and changes with it."
+    )

@@ -9,13 +9,11 @@ leaves a note in its place.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
-from logpx_bench.figures import FIGURES
-from logpx_bench.figures import series as s
 from logpx_bench.page import findings, results, where
-from logpx_bench.page.blocks import Block, Equation, Heading, Listing, Paragraph, Picture, Skipped
+from logpx_bench.page.blocks import Block, Equation, Heading, Listing, Paragraph
 from logpx_bench.page.facts import Facts
+from logpx_bench.page.places import figure, guest, numbered
 
 
 def blocks(facts: Facts) -> list[Block]:
@@ -43,57 +41,6 @@ def blocks(facts: Facts) -> list[Block]:
     return numbered([*story, Heading(2, "Sources"), Listing(SOURCES)])
 
 
-def numbered(story: list[Block]) -> list[Block]:
-    """The same blocks, figures numbered in the order in which they appear."""
-    result, number = [], 0
-    for block in story:
-        if isinstance(block, Picture | Skipped):
-            number += 1
-            block = replace(block, number=number)
-        result.append(block)
-    return result
-
-
-def figure(facts: Facts, name: str) -> Block:
-    """A figure, or the reason why it is not there; its number comes later."""
-    module, table = FIGURES[name], facts.tables[name]
-    if table:
-        return Picture(0, name, module.TITLE, module.caption(table))
-    there = module.EXPERIMENT in facts.experiments
-    reason = (
-        f"The experiment `{module.EXPERIMENT}` is in this store, but has nothing finite to draw."
-        if there
-        else f"This store has no experiment named `{module.EXPERIMENT}`; `logpx run {SUITES.get(name, 'article')}` "
-        "measures it."
-    )
-    return Skipped(0, module.TITLE, reason)
-
-
-def guest(facts: Facts, model: str) -> list[Block]:
-    """The figures of a model of the user's own."""
-    text = (
-        "The same measurements on a model from a file of the user's own, with its own data. A figure that is not here "
-        "belongs to an experiment in which it took no part; `logpx run --model` says why. Its numbers are among the "
-        "results below."
-    )
-    if any(row.get("estimator") == "importance" for table in facts.guests[model].values() for row in table):
-        text += " Importance sampling here draws from the proposal that the file gives."
-    pictures = [
-        Picture(0, guest_name(name, model), f"{FIGURES[name].TITLE}: {s.title(model)}", FIGURES[name].caption(table))
-        for name, table in facts.guests[model].items()
-    ]
-    wrong = [Paragraph(f"**{sentence}.**") for sentence in facts.contradicted[model]]
-    return [Heading(2, f"A model of one's own: {s.title(model)}"), *wrong, Paragraph(text), *pictures]
-
-
-def guest_name(figure: str, model: str) -> str:
-    """The name of the files of a figure on a user's model."""
-    return f"{figure}--{model}"
-
-
-SUITES = {"peers": "peers"}  # of figures that the suite `article` does not measure
-
-
 def opening(facts: Facts) -> list[Block]:
     """The title, the question, and the findings in short."""
     text = (
@@ -101,8 +48,7 @@ def opening(facts: Facts) -> list[Block]:
         "over everything that $z$ might have been. When the integral has no closed form it is estimated from $k$ "
         "random samples, and what is reported is the logarithm of the estimate. This page measures what that costs: "
         "how wrong $\\log \\hat p(x)$ is at each $k$, in which direction, how that depends on where the samples are "
-        "drawn, and how often it leads to the wrong choice between two models. All models here have an exact $\\log "
-        "p(x)$, so an error is a distance from the truth and not from another estimate."
+        "drawn, and how often it leads to the wrong choice between two models. " + findings.truth_words(facts)
     )
     found = findings.short(facts)
     lists: list[Block] = [Listing(tuple(found))] if found else []
@@ -154,8 +100,9 @@ def integral(facts: Facts) -> list[Block]:
             "be easy to find with a fitted model in hand; neither is given. For a general model the integral runs "
             "over every explanation of $x$, likely or not, and cannot be done. For PPCA and factor analysis it can: "
             "with $z$ normal and $x$ linear in $z$, $x$ is normal as well, with covariance $W W^\\top + \\Psi$. That "
-            "is why they are measured here. What is learned about the estimators does not depend on the closed form; "
-            "only the ability to check does."
+            "is why they are measured here, as is a variational autoencoder of one or two latents, whose integral a "
+            "quadrature can do to a certified error. What is learned about the estimators does not depend on the exact "
+            "answer; only the ability to check does."
         ),
     ]
 
