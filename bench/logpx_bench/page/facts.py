@@ -104,7 +104,7 @@ def _command(suite: str, cells: s.Table) -> str:
     """The command that fills a store with these cells of a suite."""
     here = [cell for cell in cells if cell["suite"] == suite]
     experiments = {cell["experiment"] for cell in here}
-    files = sorted({cell["model_options"]["file"] for cell in here if cell["data"] == s.FILE})
+    files = sorted({cell["model_options"].get("file", cell["model"]) for cell in here if cell["data"] == s.FILE})
     only = ["--only", *experiments] if len(experiments) == 1 else []
     return shlex.join(["logpx", "run", suite, *only, *(word for file in files for word in ("--model", file))])
 
