@@ -178,7 +178,10 @@ def test_ctrl_c_in_a_script_says_so(path):
         while not path.exists() or not stored(path):
             time.sleep(0.01)
         script.send_signal(signal.SIGINT)
-        said = script.communicate(timeout=60)[1]
+        try:
+            said = script.communicate(timeout=60)[1]
+        finally:
+            script.kill()
     assert script.returncode == 1
     assert said.strip().splitlines()[-1].startswith("logpx.errors.Interrupted: stopped after ")
 
