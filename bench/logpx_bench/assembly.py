@@ -31,6 +31,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
+from logpx import _pipelines
 from logpx_bench.counts import UNITS, WIDTHS, slot
 
 _LABEL = re.compile(r"[^\s#].*:")
@@ -59,7 +60,7 @@ def supported() -> bool:
 
 def widest() -> int:
     """Bits of the widest vector registers that compiled code uses."""
-    return 512 if llvm.get_host_cpu_features().get("avx512f") else 256
+    return 512 if _pipelines.has_wide_vectors() else 256
 
 
 # -- one instruction ----------------------------------------------------------------------------------------------

@@ -45,7 +45,6 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite
-import llvmlite.binding
 import numba
 import numba.core.errors
 import numpy as np
@@ -87,13 +86,6 @@ def signature(kind, dtype="float64"):
     return types.void(*arguments[kind])
 
 
-def machine():
-    """The CPU that code is compiled for, and its features as LLVM writes them: "+avx2,+fma,…"."""
-    cpu = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
-    features = numba.config.CPU_FEATURES
-    return cpu, llvmlite.binding.get_host_cpu_features().flatten() if features is None else features
-
-
 @functools.cache
 def source_hash():
     """Sixteen hex digits over every source file of the package: the kernels' version."""
@@ -108,7 +100,7 @@ def source_hash():
 @functools.cache
 def target():
     """Name of the CPU target that the bits hold for: CPU name, a hash of its features, numba, llvmlite."""
-    cpu, features = machine()
+    cpu, features = _pipelines.machine()
     short = hashlib.sha256(features.encode()).hexdigest()[:8]
     return f"{cpu}-{short}-numba{numba.__version__}-llvmlite{llvmlite.__version__}"
 
@@ -364,7 +356,7 @@ def function_type(kind, dtype="float64"):
 
 def facts() -> dict[str, str]:
     """What determines the machine code, for provenance: a dict of strings."""
-    cpu, _ = machine()
+    cpu, _ = _pipelines.machine()
     return {
         "cpu_target": target(),
         "cpu_name": cpu,

@@ -28,16 +28,24 @@ _OVERRIDDEN = (
 _WIDE = '"prefer-vector-width"="512"'
 
 
+def machine():
+    """The CPU that code is compiled for, and its features as LLVM writes them: "+avx2,+fma,…"."""
+    cpu = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
+    features = numba.config.CPU_FEATURES
+    return cpu, llvmlite.binding.get_host_cpu_features().flatten() if features is None else features
+
+
 @functools.cache
-def _has_wide_vectors():
-    return bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
+def has_wide_vectors() -> bool:
+    """Whether vectors of 512 bits are among them."""
+    return "+avx512f" in machine()[1].split(",")
 
 
 class Library(codegen.JITCodeLibrary):  # type: ignore[misc]  # Numba has no types
     """A function's machine code, with the widest vectors that there are."""
 
     def add_ir_module(self, ir_module):
-        if _has_wide_vectors():
+        if has_wide_vectors():
             for function in ir_module.functions:
                 set.add(function.attributes, _WIDE)  # its own `add` knows attributes that have no value alone
         super().add_ir_module(ir_module)

@@ -4,8 +4,8 @@ r"""A layer of a neural network, y = b + W h, for a strip of samples: the produc
 
 Eight rows of W by 128 bytes of samples (16 in float64, 32 in float32) are summed over all d inputs in 16 vector
 registers, and stored once: an input costs two loads of h and eight of W for sixteen multiply-adds. LLVM's own
-vectoriser keeps no sums in registers over an outer loop, and takes vectors of 256 bits where a processor has 512: plain
-loops over tiles of sixteen weights (`logpx.tiles`) take nearly twice the time there. OpenBLAS, which packs its operands
+vectoriser keeps no sums in registers over an outer loop: plain loops over tiles of sixteen weights (`logpx.tiles`), in
+vectors of 256 bits on a processor that has 512, took nearly twice the time. OpenBLAS, which packs its operands
 first and has threads of its own, lies in between. So the tile is written as LLVM's instructions, of vectors of 64 bytes
 that every target splits as it needs: four rows by 64 bytes at a time where registers are sixteen (AVX2), or shorter
 (NEON).
@@ -22,7 +22,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from logpx import _jit, tiles
+from logpx import _jit, _pipelines, tiles
 
 #: Rows of a tile; bytes of samples in a strip, and in a tile.
 ROWS, STRIP_BYTES, TILE_BYTES = 8, 256, 128
@@ -143,7 +143,7 @@ def _tile_compiled(typing_context, theta, at, n_inputs, columns, rows, r, i):
     def build(context, builder, signature, arguments):
         write = _Builder(context, builder, signature, arguments)
         _, at, n_inputs, _, _, r, i = arguments
-        wide = "+avx512f" in _jit.machine()[1]
+        wide = _pipelines.has_wide_vectors()
         n_rows, n_vectors = (ROWS, TILE_BYTES // _VECTOR_BYTES) if wide else (ROWS // 2, 1)
         for first in range(0, ROWS, n_rows):
             for v in range(0, TILE_BYTES // _VECTOR_BYTES, n_vectors):

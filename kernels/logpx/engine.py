@@ -193,12 +193,12 @@ class Run:
             return CHUNK
         n, streams = stop - self.at, len(self.lanes[0].streams)
 
-        def time(size: int) -> int:
+        def cost(size: int) -> int:
             rounds = -(-len(self.lanes) * -(-n // size) // self._workers)
             return rounds * (min(size, n) * streams + OVERHEAD)
 
         sizes = [1 << i for i in range(SMALLEST.bit_length() - 1, CHUNK.bit_length())]
-        return min(reversed(sizes), key=time)
+        return min(reversed(sizes), key=cost)
 
     def _tasks(self, stop: int, base: int) -> Iterator[tuple[Lane, int, int]]:
         """What is to be run, by start, then by lane; cut as late as possible, when speeds are known."""

@@ -68,7 +68,7 @@ def test_this_release_of_numba_has_what_is_overridden():
     assert _pipelines.INSIDE.made is _pipelines.Linked
 
 
-@pytest.mark.skipif(not _pipelines._has_wide_vectors(), reason="this processor has no vectors of 512 bits")
+@pytest.mark.skipif(not _pipelines.has_wide_vectors(), reason="this processor has no vectors of 512 bits")
 def test_loops_have_the_widest_vectors():
     """In a function and in one inside it; a plain compile would keep to 256 bits on many processors."""
     leaf = _jit.leaf(lambda x: 2.0 * x * x + 1.0)

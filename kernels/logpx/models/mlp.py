@@ -177,5 +177,5 @@ def forward_scalar(theta, at, dims, first, z):
             for k in range(n_in):
                 total += theta[row + dense.ROWS * (k + 1)] * h[k]
             after.append(FUNCTIONS[ACTIVATIONS[code]](total))
-        h, at = after, at + -(-n_out // dense.ROWS) * dense.ROWS * (n_in + 1)
+        h, at = after, at + dense.n_numbers(n_in, n_out)
     return h
