@@ -39,6 +39,8 @@ from logpx.errors import InputError, NotAvailableError
 from logpx.reduce import logsumexp
 
 Floats = NDArray[np.float64]
+#: Latents that are integrated over at most.
+MOST_LATENTS = 2
 #: Values of f in memory at a time, rows × nodes; and in a scan, which needs neighbours.
 PIECE, SCANNED = 2**20, 2**24
 #: Half the side of the first cube; its growth where mass or tail asks for more; the largest.
@@ -170,7 +172,7 @@ def certified(
     >>> bool(abs(normal.value[0] - np.log(2 * np.pi)) < normal.error[0] < 1e-9)
     True
     """
-    d = whole("n_latents", n_latents, most=2)
+    d = whole("n_latents", n_latents, most=MOST_LATENTS)
     aim = positive_number("tolerance", tolerance, "in nats")
     apart = 4 * positive_number("narrowest", narrowest, "in units of z")
     f = _Integrand(log_f, whole("n_rows", n_rows), d, apart)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import logpx
+from logpx import quadrature
 from logpx_bench import data, ledger
 from logpx_bench.errors import InputError
 from logpx_bench.estimators import make_proposal
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 SETTINGS = {"n_images": Option(int, 1, 100_000, "rows of the data, from the first", default=64)}
 #: The k of the bounds, and the fewest groups of the largest k for a standard error.
 BOUND_KS, MIN_GROUPS = (1, 64, 4096), 32
-#: Latents that a quadrature certifies log p(x) for.
-MOST_CERTIFIED = 2
 
 
 def expand(suite: str, experiment: "Experiment") -> list[Cell]:
@@ -60,7 +59,7 @@ def images(cell: Cell) -> tuple[Any, NDArray[np.float64]]:
 def verify(cell: Cell) -> None:
     """That the images, an exact answer and the proposal of the first are there."""
     model, X = images(cell)
-    certified = hasattr(model, "quadrature") and model.n_latents <= MOST_CERTIFIED  # seconds, left to the run
+    certified = hasattr(model, "quadrature") and model.n_latents <= quadrature.MOST_LATENTS  # seconds, left to the run
     why = None if certified else data.exact_or_why(model, X[0])
     if isinstance(why, str):
         raise InputError(f"bounds are held against the exact log p(x), which {model.name} does not know: {why}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from logpx import quadrature
 from logpx_bench import data, ledger, networks
 from logpx_bench.experiments import pictures
 from logpx_bench.experiments.base import Cell, Kind, Named, Record, Resources
@@ -33,7 +34,7 @@ MIN_SAMPLES = 256
 
 def estimated(model: "Spec") -> bool:
     """Whether log p(x) of this model is not known exactly."""
-    return model.name.startswith("vae_") and model.options["n_latents"] > pictures.MAX_QUADRATURE
+    return model.name.startswith("vae_") and model.options["n_latents"] > quadrature.MOST_LATENTS
 
 
 def expand(suite: str, experiment: "Experiment") -> list[Cell]:

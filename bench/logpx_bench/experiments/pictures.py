@@ -22,6 +22,7 @@ import scipy
 from numpy.typing import NDArray
 
 import logpx
+from logpx import quadrature
 from logpx_bench import data, networks
 from logpx_bench.experiments.base import Cell, Resources, stream_seed
 
@@ -30,8 +31,6 @@ Array = NDArray[np.float64]
 UNSURE = 0.7
 #: A noise variance of up to this many times the floor stands on it: one that is trained comes near and never there.
 AT_FLOOR = 1.01
-#: Latents up to which log p(x) of a VAE is a certified quadrature.
-MAX_QUADRATURE = 2
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def vae(cell: Cell, resources: Resources) -> Picture:
     model, scored = subject.model, subject.X[: cell.settings["n_scored"]]
     whole = digits.image if subject.X.shape[1] != 64 else np.asarray
     facts: dict[str, Any] = {} if model.scale is None else at_floor(np.square(model.scale))
-    if model.n_latents <= MAX_QUADRATURE:
+    if model.n_latents <= quadrature.MOST_LATENTS:
         certified = model.quadrature(scored)
         log_p, facts["max_error"] = certified.required(), [float(np.max(certified.error))]
     else:

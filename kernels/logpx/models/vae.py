@@ -241,7 +241,7 @@ class VAE:
     def quadrature(self, x: ArrayLike, tolerance: float = 1e-6) -> quadrature.Certified:
         """log p(x) of rows (n, p) with the error that two quadrature rules vouch for; see `log_marginal`."""
         rows, _ = self._rows(np.atleast_2d(x))
-        if self.n_latents > 2:
+        if self.n_latents > quadrature.MOST_LATENTS:
             raise NotAvailableError(
                 f"this VAE has {self.n_latents} latents, and quadrature certifies log p(x) for 1 or 2; estimate it: "
                 "logpx.estimate(model, x, n_samples=…) gives it with a standard error"
