@@ -1,10 +1,11 @@
 """The race: ours, every peer's best, its best of library functions alone, and every peer as first written, in rounds.
 
 In a round each contestant takes a turn, in an order that turns from round to round; a time is compared with ours of
-the same round, so that a slow minute of the machine falls on both (`moments.ratio`). A turn begins with a call that is
-not timed, unless it is longer than a turn: another process had the cores, and threads that sleep and caches that are
-cold weigh most on those whose runs are short. A variant in more than one role runs once. A contestant that fails, dies,
-or whose answer is off is out from there on.
+the same round, so that a slow minute of the machine falls on both (`moments.ratio`). A turn begins with calls that are
+not timed: another process had the cores and gave back its memory, threads sleep and caches are cold, which made the
+first call of a chain of 20 ms up to half as long again, and weighs most on those whose runs are short. Calls of a
+quarter of a second or more have no need of it. A variant in more than one role runs once. A contestant that fails,
+dies, or whose answer is off is out from there on.
 """
 
 import math
@@ -13,8 +14,8 @@ from dataclasses import dataclass, field
 from logpx_bench.peers.pool import PeerError, Remote
 from logpx_bench.peers.sweep import timed
 
-#: Seconds of a turn (one call at least).
-TURN = 0.02
+#: Seconds of a turn (one call at least), and of the calls before it.
+TURN, WARM_UP = 0.05, 0.05
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Contestant:
             self.ns.append(math.nan)
             return
         try:
-            self.ns.append(timed(self.remote, self.slot, seed, seconds, warm_up=True))
+            self.ns.append(timed(self.remote, self.slot, seed, seconds, WARM_UP))
         except PeerError as error:
             self.note = str(error)
             self.ns.append(math.nan)

@@ -69,8 +69,8 @@ class Swept:
         return next((one.note for one in own if one.note), "it is written by hand throughout")
 
 
-def timed(remote: Remote, slot: str, seed: int, seconds: float, warm_up: bool = False) -> float:
-    """ns an element of one turn: the median of its calls.
+def timed(remote: Remote, slot: str, seed: int, seconds: float, warm_up: float = 0.0) -> float:
+    """ns an element of one turn: the median of its calls, after `warm_up` seconds of calls that are not timed.
 
     Raises
     ------

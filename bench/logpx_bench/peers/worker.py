@@ -8,10 +8,10 @@
     {"do": "close"}                                       → the process ends
 
 Several variants may be prepared at a time, each in a slot of its own. A run calls the variant with the seeds seed,
-seed + 1, … until the budget of seconds is spent, once at least (to warm up, once more before, unless its last call took
-longer than the budget: what is cold at its start then weighs little); the clock is around the call alone, and the last
-result is held against the right answer outside of it. What goes wrong comes back as {"failed":
-message} and the process goes on.
+seed + 1, … until the budget of seconds is spent, once at least; the clock is around the call alone, and the last
+result is held against the right answer outside of it. To warm up, calls that are not timed go before, until `warm_up`
+seconds are spent, unless the last timed call took more than LONG times as much: what is cold at its start then weighs
+little. What goes wrong comes back as {"failed": message} and the process goes on.
 
 A process of its own keeps thread pools apart. It may use T cores: it is pinned to T of those that it was given, and
 told so by every library's own variable (set by the parent, see `environment`). Pools sleep and do not spin between
@@ -67,6 +67,10 @@ def find(name: str) -> Peer:
     return peer
 
 
+#: A call this many times as long as the warm-up needs none.
+LONG = 5.0
+
+
 @dataclass
 class Slot:
     """A prepared variant, and the seconds that its last timed call took."""
@@ -101,11 +105,12 @@ class Worker:
         self.slots[slot] = Slot(CASES[case], dtype, run)
         return {"seconds": time.perf_counter() - start, "n": run.n}
 
-    def run(self, slot: str, seed: int, seconds: float, warm_up: bool = False) -> dict[str, Any]:
+    def run(self, slot: str, seed: int, seconds: float, warm_up: float = 0.0) -> dict[str, Any]:
         """Time it, then hold its last result against the right answer."""
         prepared = self.slots[slot]
         case, run = prepared.case, prepared.run
-        if warm_up and prepared.took <= seconds:
+        begin = time.perf_counter()
+        while prepared.took <= LONG * warm_up and time.perf_counter() - begin < warm_up:
             run.call(seed)
         spent: list[float] = []
         while not spent or sum(spent) < seconds:
