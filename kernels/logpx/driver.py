@@ -23,6 +23,7 @@ from numba import types
 from logpx import dyadic, groups, largest
 from logpx._jit import BLOCK, SCALARS, compiled_by_dtype, function_type, inner
 from logpx.guards import guarded, touched
+from logpx.stack import borrowed, hold
 from logpx.tree import WORKSPACE
 
 #: Largest number of blocks in one call is 2^(STACK − 1).
@@ -114,17 +115,18 @@ def run_streams(
     n_latents, start, count, moments_out, heads_out, raw_out, top_out, floor, n_top, group_sizes, group_states, failed,
 ):  # fmt: skip
     """Run samples [start, start + count) of every stream; DONE, BAD_WEIGHT or OVERRUN (see `failed`)."""
-    eps_cells, z_cells = _between(n_base, x), _between(n_latents, x)
-    log_q_cells, logs_cells = _between(1, floor), _between(1, floor)
+    cells = _between(n_base, x), _between(n_latents, x), _between(1, floor), _between(1, floor)
+    node = np.empty(WORKSPACE), np.zeros((dyadic.N_FAMILIES, 3, MAX_LEVELS)), np.zeros(4)
+    pending = np.zeros((STACK, dyadic.N_FAMILIES, 3, MAX_LEVELS)), np.zeros((STACK, 4))
+    best = np.empty((3, 2 * top_out.shape[1] + largest.ROOM)), np.zeros(largest.STATE)
+    eps_cells, z_cells, log_q_cells, logs_cells = borrowed(cells)
+    (workspace, moments, head), (stack_moments, stack_heads), (top, top_state) = (
+        borrowed(node), borrowed(pending), borrowed(best))
+    states, lams, proposal_dims, theta, model_dims, x, moments_out, heads_out, group_states = borrowed(
+        (states, lams, proposal_dims, theta, model_dims, x, moments_out, heads_out, group_states)
+    )
     eps, z, log_q, logs = eps_cells[1 : n_base + 1], z_cells[1 : n_latents + 1], log_q_cells[1], logs_cells[1]
-    workspace = np.empty(WORKSPACE)
-    moments = np.zeros((dyadic.N_FAMILIES, 3, MAX_LEVELS))
-    head = np.zeros(4)
-    stack_moments = np.zeros((STACK, dyadic.N_FAMILIES, 3, MAX_LEVELS))
-    stack_heads = np.zeros((STACK, 4))
     capacity = top_out.shape[1]
-    top = np.empty((3, 2 * capacity + largest.ROOM))
-    top_state = np.zeros(largest.STATE)
     n_blocks = count // BLOCK
     for stream in range(states.shape[0]):
         state, lam, data = states[stream], lams[lam_of[stream]], x[x_of[stream]]
@@ -165,6 +167,7 @@ def run_streams(
     if overrun >= 0:
         failed[1] = overrun
         return OVERRUN
+    hold((cells, node, pending, best))
     return DONE
 
 

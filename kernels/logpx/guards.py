@@ -7,31 +7,42 @@ but also one that was added. Cost: one pass over new arrays, and a few cells com
 
 import numpy as np
 
-from logpx._jit import inner
+from logpx._jit import inner, leaf
+from logpx.tiles import is_double
 
-#: The two highest bytes of a signalling nan; of the lower of them: in float64, and in float32.
-_HIGHEST, _DOUBLE, _SINGLE = 0x7F, 0xF4, 0xA0
+#: The bits of a signalling nan, float64 and float32.
+_GUARD, _GUARD32 = np.uint64(0x7FF4000000000000), np.uint32(0x7FA00000)
+
+
+@leaf
+def _fill(words, guard):
+    for row in range(words.shape[0]):
+        for i in range(words.shape[1]):
+            words[row, i] = guard
 
 
 @inner
 def guarded(n_rows, n, like):
     """Rows of n cells, of the dtype of `like`, all of them guards: (n_rows, n)."""
     cells = np.empty((n_rows, n), dtype=like.dtype)
-    size, raw = cells.itemsize, cells.view(np.uint8)
-    for row in range(raw.shape[0]):
-        for i in range(0, raw.shape[1], size):
-            for j in range(size):
-                raw[row, i + j] = 0
-            raw[row, i + size - 2] = _DOUBLE if size == 8 else _SINGLE
-            raw[row, i + size - 1] = _HIGHEST
+    if is_double(cells):
+        _fill(cells.view(np.uint64), _GUARD)
+    else:
+        _fill(cells.view(np.uint32), _GUARD32)
     return cells
+
+
+@leaf
+def _changed(words, guard, row, start, n):
+    found = 0
+    for i in range(start, start + n):
+        found += 1 if words[row, i] != guard else 0
+    return found > 0
 
 
 @inner
 def touched(cells, row, start, n):
     """Whether any of the n cells of a row from `start` on is no guard any more."""
-    size, raw, found = cells.itemsize, cells.view(np.uint8), 0
-    second = _DOUBLE if size == 8 else _SINGLE
-    for i in range(start * size, (start + n) * size, size):
-        found += 1 if raw[row, i + size - 1] != _HIGHEST or raw[row, i + size - 2] != second else 0
-    return found > 0
+    if is_double(cells):
+        return _changed(cells.view(np.uint64), _GUARD, row, start, n)
+    return _changed(cells.view(np.uint32), _GUARD32, row, start, n)

@@ -8,21 +8,22 @@ its counter, so every sample of every stream is computed from its index alone, i
     key     = 64-bit hash of (seed, replicate)
 
 One call gives 128 bits. In float64 they are the two numbers of dimensions (2j, 2j + 1) of one sample. In float32
-they are four numbers of one dimension: words 0, 2, 1, 3 belong to samples i, i + 256, i + 512, i + 768 of an aligned
-group of 1024, where call = 256·(index div 1024) + i; normals are made of words (0, 1) and (2, 3), the second of a pair
-512 samples further on. What the numbers are, and how far out the normals go, is said in words.py. The two precisions
+they are four numbers of one dimension: words 0, 1, 2, 3 belong to samples 2i, 2i + 1, 2i + 512, 2i + 513 of an aligned
+group of 1024, where call = 256·(index div 1024) + i; normals are made of words (0, 2) and (1, 3), the second of a pair
+512 samples further on. (Words 1 and 0 are the halves of one uint64, and lie in memory as words 0 and 1.) What the numbers are, and how far out the normals go, is said in words.py. The two precisions
 never share a counter.
 
 Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3, SC'11,
 doi:10.1145/2063384.2063405. Cost on one core with AVX-512: 1.4 ns a normal in float64, 0.8 in float32, half of it for
 the bits. Only the first word of a counter varies along a block: of twenty products two leave the loop. The loops
-are split (bits, then transform), since each half vectorises well and both together run out of registers.
+are split (bits, then transform), since each half vectorises well and both together take a fifth longer. Between them
+the words stand on the stack, for RUN samples at a time.
 """
 
 import numpy as np
 from numba import types
 
-from logpx import _jit
+from logpx import _jit, stack
 from logpx.points.base import PointSet, hashed
 from logpx.points.words import normal_pair, normal_pair32, open_uniform, open_uniform32
 from logpx.tiles import is_double
@@ -35,6 +36,7 @@ _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
 _U8, _U10, _U32 = np.uint64(8), np.uint64(10), np.uint64(32)
 
+_RUN = 256  # float64: samples whose words stand between the loops
 _GROUP = 1024  # float32: samples that share calls
 _CALLS = _GROUP // 4
 _SINGLE = np.uint64(1 << 31)
@@ -85,13 +87,6 @@ def _two_words(c0, opening, k0, k1):
     return first ^ (c1 & _LOW) ^ (k0 & _LOW), second ^ (c3 & _LOW) ^ (k1 & _LOW)
 
 
-@leaf
-def _four_words(c0, opening, k0, k1):
-    """The output as four uint32."""
-    w0, w1, w2, w3 = _round(*_nine_rounds(c0, opening, k0, k1))
-    return np.uint32(w0 & _LOW), np.uint32(w1 & _LOW), np.uint32(w2 & _LOW), np.uint32(w3 & _LOW)
-
-
 @_jit.compiled(types.uint64[::1](types.uint64[::1], types.uint64[::1]))
 def philox4x32_10(counter, key):
     """Philox4x32-10 of one counter (4,) under one key (2,), 32-bit words held in uint64; for known answers."""
@@ -109,86 +104,80 @@ def _same(word):
 
 
 @leaf
-def _fill_pair(state, start, pair, number, first, second):
-    """`number` of the words of one pair of dimensions, for samples whose indices share their upper 32 bits."""
+def _words(state, start, pair, first, second):
+    """The words of one pair of dimensions, for counters that share their upper 32 bits."""
     k0, k1 = state[0], state[1]
     opening = _opening(start >> _U32, pair, state[2], k0, k1)
     for i in range(first.size):
-        a, b = _two_words(start + np.uint64(i), opening, k0, k1)
-        first[i], second[i] = number(a), number(b)
+        first[i], second[i] = _two_words(start + np.uint64(i), opening, k0, k1)
 
 
 @leaf
-def _fill_group(state, group, dimension, number, rows):
-    """`number` of the words of one dimension for one group of samples, into rows 0, 2, 1, 3 of (4, 256)."""
-    k0, k1, call = state[0], state[1], group << _U8
-    r0, r1, r2, r3 = rows[0], rows[1], rows[2], rows[3]
-    opening = _opening(call >> _U32, dimension | _SINGLE, state[2], k0, k1)
-    for i in range(_CALLS):
-        w0, w1, w2, w3 = _four_words(call + np.uint64(i), opening, k0, k1)
-        r0[i], r2[i], r1[i], r3[i] = number(w0), number(w1), number(w2), number(w3)
+def _each(number, words, out):
+    for i in range(out.size):
+        out[i] = number(words[i])
 
 
 @leaf
-def _transform(pair_of, a, b, first, second):
-    for i in range(a.size):
+def _pairs(pair_of, a, b, first, second):
+    for i in range(first.size):
         first[i], second[i] = pair_of(a[i], b[i])
 
 
 @leaf
-def _uniform_rows(state, start, pair, words, first, second):
-    _fill_pair(state, start, pair, open_uniform, first, second)
+def _uniforms(a, b, first, second):
+    _each(open_uniform, a, first)
+    _each(open_uniform, b, second)
 
 
 @leaf
-def _normal_rows(state, start, pair, words, first, second):
-    a, b = words[0, : first.size], words[1, : first.size]
-    _fill_pair(state, start, pair, _same, a, b)
-    _transform(normal_pair, a, b, first, second)
+def _normals(a, b, first, second):
+    _pairs(normal_pair, a, b, first, second)
 
 
 @leaf
-def _uniform_group(state, group, dimension, words, out):
-    _fill_group(state, group, dimension, open_uniform32, out.reshape(words.shape))
+def _uniforms32(a, b, first, second):
+    _each(open_uniform32, a, first)
+    _each(open_uniform32, b, second)
 
 
 @leaf
-def _normal_group(state, group, dimension, words, out):
-    half = _GROUP // 2
-    _fill_group(state, group, dimension, _same, words)
-    flat = words.reshape(_GROUP)
-    _transform(normal_pair32, flat[:half], flat[half:], out[:half], out[half:])
+def _normals32(a, b, first, second):
+    _pairs(normal_pair32, a, b, first, second)
 
 
 @leaf
-def _double(state, start, eps, rows):
-    """float64: `rows` of each pair of dimensions into eps (n_base, B), in runs that share their upper 32 bits."""
+def _double(state, start, eps, numbers):
+    """float64: `numbers` of each pair of dimensions into eps (n_base, B), in runs that share their upper 32 bits."""
     n_base, n = eps.shape
-    words, spare = np.empty((2, n), np.uint64), np.empty(n, eps.dtype)
-    done = 0
-    while done < n:
-        index = start + np.uint64(done)
-        end = done + min(n - done, np.int64(_LOW - (index & _LOW)) + 1)
-        for j in range(0, n_base, 2):
-            other = eps[j + 1] if j + 1 < n_base else spare
-            rows(state, index, np.uint64(j >> 1), words, eps[j, done:end], other[done:end])
-        done = end
+    a, b, spare = stack.room(_RUN, state), stack.room(_RUN, state), stack.room(_RUN, eps)
+    for j in range(0, n_base, 2):
+        done = 0
+        while done < n:
+            index = start + np.uint64(done)
+            size = min(n - done, _RUN, np.int64(_LOW - (index & _LOW)) + 1)
+            _words(state, index, np.uint64(j >> 1), a[:size], b[:size])
+            other = eps[j + 1, done : done + size] if j + 1 < n_base else spare[:size]
+            numbers(a, b, eps[j, done : done + size], other)
+            done += size
 
 
 @leaf
-def _single(state, start, eps, fill):
-    """float32: `fill` each group of 1024 samples, in eps (n_base, B) itself or, where it juts out, beside it."""
+def _single(state, start, eps, numbers):
+    """float32: `numbers` of each group of 1024 samples, in eps (n_base, B) itself or, where it juts out, beside it."""
     n_base, n = eps.shape
-    words, spare = np.empty((4, _CALLS), np.uint32), np.empty(_GROUP, eps.dtype)
+    first, second, spare = stack.room(_CALLS, state), stack.room(_CALLS, state), stack.room(_GROUP, eps)
+    a, b, half = first.view(np.uint32), second.view(np.uint32), _GROUP // 2
     done = 0
     while done < n:
         index = start + np.uint64(done)
         skipped = np.int64(index & np.uint64(_GROUP - 1))
-        taken = min(n - done, _GROUP - skipped)
+        taken, call = min(n - done, _GROUP - skipped), (index >> _U10) << _U8
         for d in range(n_base):
             target = eps[d, done : done + taken]
             group = target if taken == _GROUP else spare
-            fill(state, index >> _U10, np.uint64(d), words, group)
+            _words(state, call, np.uint64(d) | _SINGLE, first, second)
+            numbers(a, b, group[:half], group[half:])
             if taken < _GROUP:
                 for i in range(taken):
                     target[i] = group[skipped + i]
@@ -199,18 +188,18 @@ def _single(state, start, eps, fill):
 def uniform(state, start, eps):
     """Uniforms in (0, 1) of samples start … start + B − 1, into eps (n_base, B)."""
     if is_double(eps):
-        _double(state, start, eps, _uniform_rows)
+        _double(state, start, eps, _uniforms)
     else:
-        _single(state, start, eps, _uniform_group)
+        _single(state, start, eps, _uniforms32)
 
 
 @_jit.kernel("points", dtypes=("float64", "float32"))
 def normal(state, start, eps):
     """Standard normals of samples start … start + B − 1, into eps (n_base, B)."""
     if is_double(eps):
-        _double(state, start, eps, _normal_rows)
+        _double(state, start, eps, _normals)
     else:
-        _single(state, start, eps, _normal_group)
+        _single(state, start, eps, _normals32)
 
 
 def _states(seed, replicates, rows, n_base):
