@@ -27,15 +27,13 @@ from logpx import _jit, tiles, vecmath
 #: What a layer may end with; its place here is its code.
 ACTIVATIONS = ("identity", "relu", "tanh", "gelu", "gelu_tanh", "softplus", "sigmoid", "silu")
 
-_ROUND = 6755399441055744.0  # 1.5·2^52, as in vecmath
-_ROUND_BITS, _BIAS, _U52 = np.uint64(0x4338000000000000), np.uint64(1023), np.uint64(52)
+_U52 = np.uint64(52)
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = float.fromhex("0x1.62e42fefa3000p-1"), 2.8235290563031577e-13
 
 _F = np.float32
 _HALF32, _ONE32, _TWO32 = _F(0.5), _F(1.0), _F(2.0)
-_ROUND32 = _F(12582912.0)  # 1.5·2^23
-_ROUND32_BITS, _BIAS32, _U23 = np.uint32(0x4B400000), np.uint32(127), np.uint32(23)
+_ROUND32, _U23 = _F(12582912.0 + 127.0), np.uint32(23)  # 1.5·2^23 and the exponent's bias, as in vecmath
 _LOG2_E32 = _F(1.4426950408889634)
 _LN2_HIGH32, _LN2_LOW32 = (
     _F(0.693145751953125),
@@ -55,10 +53,10 @@ def tanh(x):
     x = np.float64(x)
     size = abs(x)
     y = 2.0 * (_LARGEST_TANH if size > _LARGEST_TANH else size)
-    t = y * _LOG2_E + _ROUND
-    k = t - _ROUND
+    t = y * _LOG2_E + vecmath.ROUND_TO_POWER
+    k = t - vecmath.ROUND_TO_POWER
     r = (y - k * _LN2_HIGH) - k * _LN2_LOW
-    power = vecmath.float_of((vecmath.bits_of(t) - _ROUND_BITS + _BIAS) << _U52)
+    power = vecmath.float_of(vecmath.bits_of(t) << _U52)
     grown = power * (r + r * r * vecmath.exp_tail(r)) + (power - 1.0)
     return np.copysign(grown / (grown + 2.0), x)
 
@@ -70,7 +68,7 @@ def _reduced32(y):
     k = t - _ROUND32
     r = (y - k * _LN2_HIGH32) - k * _LN2_LOW32
     tail = (((_T6 * r + _T5) * r + _T4) * r + _T3) * r + _T2
-    power = vecmath.float_of(np.uint32((vecmath.bits_of(t) - _ROUND32_BITS + _BIAS32) << _U23))
+    power = vecmath.float_of(np.uint32(vecmath.bits_of(t) << _U23))
     return power, r + r * r * tail
 
 

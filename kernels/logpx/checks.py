@@ -47,6 +47,8 @@ def as_array(name: str, values: Any) -> np.ndarray:
 
 def real_array(name: str, values: Any) -> np.ndarray:
     """As `as_array`, in float64; infinities and nan included."""
+    if type(values) is np.ndarray and values.dtype == np.float64:
+        return values
     with np.errstate(over="ignore"):
         return as_array(name, values).astype(np.float64, copy=False)
 

@@ -20,7 +20,7 @@ import numpy as np
 from numba import types
 from numpy.typing import ArrayLike
 
-from logpx import vecmath
+from logpx import stack, vecmath
 from logpx._jit import compiled, inner
 from logpx.checks import real_array
 from logpx.errors import InputError
@@ -31,14 +31,14 @@ _f8 = types.float64
 _STRIP = 64
 _STEP = 8 * _STRIP
 _BLOCK = 8 * _STEP
+#: Numbers in the lanes of a block's sums and largest elements; in the binary counter of blocks.
+_SIDES, _SLOTS = 2 * _STRIP, 2 * 64
 #: Below it exp(a − m) is nothing beside the largest element's share: such elements are raised to it.
 _FAR_BELOW = -700.0
 #: How far above the shift an element may lie.
 _ABOVE = 4.0
 
-_ROUND, _ROUND_BITS = 6755399441055744.0, np.uint64(0x4338000000000000)
-_LOG2_E, _LN2 = 1.4426950408889634, 0.6931471805599453
-_BIAS, _U52 = np.uint64(1023), np.uint64(52)
+_LOG2_E, _LN2, _U52 = 1.4426950408889634, 0.6931471805599453, np.uint64(52)
 
 
 @vecmath.leaf
@@ -51,8 +51,8 @@ def _share(a, high):
     """exp(a − high), for a at most a little above high; nan for nan."""
     d = a - high
     d = _FAR_BELOW if d < _FAR_BELOW else d
-    t = d * _LOG2_E + _ROUND
-    r = d - (t - _ROUND) * _LN2
+    t = d * _LOG2_E + vecmath.ROUND_TO_POWER
+    r = d - (t - vecmath.ROUND_TO_POWER) * _LN2
     p = 2.747678622752436e-07
     p = p * r + 2.7634991105830685e-06
     p = p * r + 2.4801931748359726e-05
@@ -62,7 +62,7 @@ def _share(a, high):
     p = p * r + 0.041666666668136586
     p = p * r + 0.16666666666611554
     p = p * r + 0.49999999999998324
-    return (1.0 + r * (1.0 + r * p)) * float_of((bits_of(t) - _ROUND_BITS + _BIAS) << _U52)
+    return (1.0 + r * (1.0 + r * p)) * float_of(bits_of(t) << _U52)
 
 
 @inner
@@ -193,11 +193,19 @@ def _row(a, lanes, padded, counter):
     return m + math.log(s) if abs(m) < math.inf else m
 
 
+@compiled(_f8(_f8[::1]))
+def _logsumexp(a):
+    (a,) = stack.borrowed((a,))
+    lanes, padded, counter = stack.room(_SIDES, a), stack.room(_STEP, a), stack.room(_SLOTS, a)
+    return _row(a, lanes, padded, counter.reshape(2, _SLOTS // 2))
+
+
 @compiled(types.void(_f8[:, ::1], _f8[::1]))
 def _logsumexp_rows(a, out):
-    lanes, padded, counter = np.empty(2 * _STRIP), np.empty(_STEP), np.empty((2, 64))
+    a, out = stack.borrowed((a, out))
+    lanes, padded, counter = stack.room(_SIDES, a), stack.room(_STEP, a), stack.room(_SLOTS, a)
     for row in range(a.shape[0]):
-        out[row] = _row(a[row], lanes, padded, counter)
+        out[row] = _row(a[row], lanes, padded, counter.reshape(2, _SLOTS // 2))
 
 
 def logsumexp(a: ArrayLike, axis: int | tuple[int, ...] | None = None) -> np.float64 | np.ndarray:
@@ -229,10 +237,10 @@ def logsumexp(a: ArrayLike, axis: int | tuple[int, ...] | None = None) -> np.flo
     -inf
     """
     array = real_array("logsumexp", a)
-    if axis is None and array.flags.writeable:
-        rows, shape = array.reshape(1, array.size), ()
-    else:
-        rows, shape = _rows(array, axis)
+    if axis is None:
+        flat = array.ravel()
+        return np.float64(_logsumexp(flat if flat.flags.writeable else flat.copy()))
+    rows, shape = _rows(array, axis)
     out = np.empty(len(rows))
     _logsumexp_rows(rows, out)
     return out[0] if shape == () else out.reshape(shape)

@@ -42,7 +42,8 @@ def _on_stack(typing_context, n, like):
 
     def build(context, builder, signature, arguments):
         kind = context.get_data_type(array.dtype)
-        space: Any = cgutils.alloca_once(builder, ir.ArrayType(kind, length))
+        with builder.goto_entry_block():
+            space: Any = builder.alloca(ir.ArrayType(kind, length))
         space.align = 64
         size = context.get_abi_sizeof(kind)
         made = make_array(array)(context, builder)
@@ -59,7 +60,8 @@ def _uncounted(typing_context, arrays):
     """The arrays of a tuple without a count of who holds them."""
 
     def build(context, builder, signature, arguments):
-        made = [make_array(kind)(context, builder, one) for kind, one in zip(arrays, cgutils.unpack_tuple(builder, arguments[0]), strict=True)]
+        given = cgutils.unpack_tuple(builder, arguments[0])
+        made = [make_array(kind)(context, builder, one) for kind, one in zip(arrays, given, strict=True)]
         for one in made:
             one.meminfo = ir.Constant(one.meminfo.type, None)
             one.parent = ir.Constant(one.parent.type, None)

@@ -112,6 +112,7 @@ else:
 
 _ROUND = 6755399441055744.0  # 1.5·2^52: adding and subtracting it rounds |x| < 2^51 to the nearest integer
 _ROUND_BITS = np.uint64(0x4338000000000000)
+ROUND_TO_POWER = _ROUND + 1023.0  # its sum with k, shifted left by 52 bits, is 2^k
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH = float.fromhex("0x1.62e42fefa3000p-1")  # 41 bits: times an integer below 2^12 it is exact
 _LN2_LOW = 2.8235290563031577e-13
@@ -119,7 +120,7 @@ _LN2_LOW = 2.8235290563031577e-13
 _U1 = np.uint64(1)
 _U52 = np.uint64(52)
 _U63 = np.uint64(63)
-_BIAS, _TWICE_BIAS = np.uint64(1023), np.uint64(2046)
+_TWICE_BIAS = np.uint64(2046)
 
 _TINY = 2.0**-54  # below it expm1(x) and log1p(x) are x
 
@@ -164,10 +165,10 @@ def exp(x):
 @leaf
 def exp_narrow(x):
     """e^x to 1 ulp for |x| ≤ 700, where no result is subnormal or infinite; nan for nan, rubbish beyond."""
-    t = x * _LOG2_E + _ROUND
-    k = t - _ROUND
+    t = x * _LOG2_E + ROUND_TO_POWER
+    k = t - ROUND_TO_POWER
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW
-    return (1.0 + r * (1.0 + r * exp_tail(r))) * float_of((bits_of(t) - _ROUND_BITS + _BIAS) << _U52)
+    return (1.0 + r * (1.0 + r * exp_tail(r))) * float_of(bits_of(t) << _U52)
 
 
 @leaf
