@@ -11,7 +11,8 @@ ladder nodes (largest first), the raw weights of the last incomplete block, the 
 What kernels write lies between two guard rows (`logpx.guards`), one block long each. A kernel that reads past an end
 finds nan there, and a log weight of nan is an error; one that writes past an end, or adds to what lies there, is found
 out, by the nearest cells after each block and by all of them after the call. A kernel that raises ends the call;
-`failed` then says at which block.
+`failed` then says at which block. Kernels are given arrays that nobody counts (`logpx.stack`); their owners are held
+until the end.
 Cost: the three kernels and the tree; nothing is allocated per block. The interpreter lock is released.
 """
 
@@ -120,8 +121,9 @@ def run_streams(
     pending = np.zeros((STACK, dyadic.N_FAMILIES, 3, MAX_LEVELS)), np.zeros((STACK, 4))
     best = np.empty((3, 2 * top_out.shape[1] + largest.ROOM)), np.zeros(largest.STATE)
     eps_cells, z_cells, log_q_cells, logs_cells = borrowed(cells)
-    (workspace, moments, head), (stack_moments, stack_heads), (top, top_state) = (
-        borrowed(node), borrowed(pending), borrowed(best))
+    workspace, moments, head = borrowed(node)
+    stack_moments, stack_heads = borrowed(pending)
+    top, top_state = borrowed(best)
     states, lams, proposal_dims, theta, model_dims, x, moments_out, heads_out, group_states = borrowed(
         (states, lams, proposal_dims, theta, model_dims, x, moments_out, heads_out, group_states)
     )
