@@ -188,6 +188,8 @@ def kernel(kind, *, dtypes=("float64",), cache=True):
 
     def decorate(function):
         dispatcher = _njit(function, cache)
+        if not DISABLED:
+            _pipelines.remember_results(dispatcher)
         dispatcher.kind = kind
         dispatcher.dtypes = tuple(dtypes)
         dispatcher.ready, dispatcher.cached = set(), cache

@@ -22,7 +22,7 @@ from numba import types
 from numba.core import codegen, compiler
 
 _OVERRIDDEN = (
-    *("add_ir_module", "enable_object_caching"),
+    *("add_ir_module", "enable_object_caching", "get_pointer_to_function"),
     *("_finalize_final_module", "_finalize_dynamic_globals", "_verify_declare_only_symbols"),
 )
 _WIDE = '"prefer-vector-width"="512"'
@@ -49,6 +49,11 @@ class Library(codegen.JITCodeLibrary):  # type: ignore[misc]  # Numba has no typ
             for function in ir_module.functions:
                 set.add(function.attributes, _WIDE)  # its own `add` knows attributes that have no value alone
         super().add_ir_module(ir_module)
+
+    @functools.cache  # noqa: B019 # a library is there for good
+    def get_pointer_to_function(self, name):
+        """Where a function's code begins; it stays there."""
+        return super().get_pointer_to_function(name)
 
 
 class _NoPython:
@@ -126,3 +131,16 @@ class Inside:
 
     def __call__(self, *arguments):
         return self._from_python(*arguments)
+
+
+def remember_results(dispatcher):
+    """Have a dispatcher look up each signature once: Numba does for every function that is passed by pointer, in every
+    call, which took more than half of the fixed cost of a task. A signature is known by its identity, and kept for that."""
+    look_up, found = dispatcher.get_compile_result, {}
+
+    def get_compile_result(signature):
+        if id(signature) not in found:
+            found[id(signature)] = signature, look_up(signature)
+        return found[id(signature)][1]
+
+    dispatcher.get_compile_result, dispatcher.results = get_compile_result, found

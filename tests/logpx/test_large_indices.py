@@ -56,14 +56,13 @@ def normals_double(index, key):
 
 
 def normals_single(index, key):
-    """One call a dimension, shared by samples i, i + 256, i + 512, i + 768 of a group of 1024."""
-    call, member, z = 256 * (index // 1024) + index % 256, index % 1024 // 256, []
+    """One call a dimension, shared by samples 2i, 2i + 1, 2i + 512, 2i + 513 of a group of 1024."""
+    call, pair, half, z = 256 * (index // 1024) + index % 512 // 2, index % 2, index % 1024 // 512, []
     for dimension in range(2):
         w = philox([call & 0xFFFFFFFF, call >> 32, 2**31 + dimension, ROW], key)
-        words = [w[0], w[2], w[1], w[3]]
-        a, b = words[member % 2], words[2 + member % 2]
+        a, b = w[pair], w[2 + pair]
         turns = (2 * (b >> 8 & (2**22 - 1)) + 1) / 2**25 - 0.125
-        z.append(box_muller((2 * (a << 8 | b & 255) + 1) / 2**41, turns, b >> 31, b >> 30 & 1)[member // 2])
+        z.append(box_muller((2 * (a << 8 | b & 255) + 1) / 2**41, turns, b >> 31, b >> 30 & 1)[half])
     return z
 
 

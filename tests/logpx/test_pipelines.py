@@ -80,3 +80,23 @@ def test_loops_have_the_widest_vectors():
     kernel = _jit.uncached(fill)
     kernel(np.ones(64), np.empty(64))
     assert "zmm" in next(iter(kernel.inspect_asm().values()))
+
+
+def test_a_function_passed_by_pointer_is_looked_up_once():
+    @_jit.kernel("tree", cache=False)
+    def fill(logs, n, moments, head, workspace):
+        for i in range(n):
+            logs[i] = 7.0
+
+    @numba.njit(numba.types.void(_jit.function_type("tree"), *_jit.signature("tree").args))
+    def call(tree, logs, n, moments, head, workspace):
+        tree(logs, n, moments, head, workspace)
+
+    _jit.compile_kernel(fill)
+    seen = []
+    for _ in range(20):
+        logs = np.zeros(3)
+        call(fill, logs, 2, np.zeros((1, 1, 1)), np.zeros(1), np.zeros(1))
+        assert logs.tolist() == [7.0, 7.0, 0.0]
+        seen.append(len(fill.results))
+    assert set(seen) == {2}, "one for either address that Numba asks for, however often it is called"
