@@ -50,10 +50,12 @@ class Library(codegen.JITCodeLibrary):  # type: ignore[misc]  # Numba has no typ
                 set.add(function.attributes, _WIDE)  # its own `add` knows attributes that have no value alone
         super().add_ir_module(ir_module)
 
-    @functools.cache  # noqa: B019 # a library is there for good
     def get_pointer_to_function(self, name):
-        """Where a function's code begins; it stays there."""
-        return super().get_pointer_to_function(name)
+        """Where a function's code begins; it stays there, and is asked for often."""
+        known = self.__dict__.setdefault("pointers", {})
+        if name not in known:
+            known[name] = super().get_pointer_to_function(name)
+        return known[name]
 
 
 class _NoPython:
@@ -134,8 +136,8 @@ class Inside:
 
 
 def remember_results(dispatcher):
-    """Have a dispatcher look up each signature once: Numba does for every function that is passed by pointer, in every
-    call, which took more than half of the fixed cost of a task. A signature is known by its identity, and kept for that."""
+    """Have a dispatcher look up each signature once: Numba does so in every call for every function that is passed by
+    pointer, and that was more than half of the fixed cost of a task. A signature is known by its identity, and kept."""
     look_up, found = dispatcher.get_compile_result, {}
 
     def get_compile_result(signature):

@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-from numba import types
 from numba.core.errors import TypingError
 
 from logpx import _jit, stack

@@ -10,11 +10,11 @@ its counter, so every sample of every stream is computed from its index alone, i
 One call gives 128 bits. In float64 they are the two numbers of dimensions (2j, 2j + 1) of one sample. In float32
 they are four numbers of one dimension: words 0, 1, 2, 3 belong to samples 2i, 2i + 1, 2i + 512, 2i + 513 of an aligned
 group of 1024, where call = 256·(index div 1024) + i; normals are made of words (0, 2) and (1, 3), the second of a pair
-512 samples further on. (Words 1 and 0 are the halves of one uint64, and lie in memory as words 0 and 1.) What the numbers are, and how far out the normals go, is said in words.py. The two precisions
-never share a counter.
+512 samples further on. (Words 1 and 0 are the halves of one uint64, and lie in memory as words 0 and 1.) What the
+numbers are, and how far out the normals go, is said in words.py. The two precisions never share a counter.
 
 Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3, SC'11,
-doi:10.1145/2063384.2063405. Cost on one core with AVX-512: 1.4 ns a normal in float64, 0.8 in float32, half of it for
+doi:10.1145/2063384.2063405. Cost on one core with AVX-512: 1.4 ns a normal in float64, 0.7 in float32, half of it for
 the bits. Only the first word of a counter varies along a block: of twenty products two leave the loop. The loops
 are split (bits, then transform), since each half vectorises well and both together take a fifth longer. Between them
 the words stand on the stack, for RUN samples at a time.
