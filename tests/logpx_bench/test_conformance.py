@@ -251,6 +251,37 @@ def test_what_takes_the_process_down_is_a_finding(file, monkeypatch):
     failed("indices", made, "ended with status")
 
 
+ENDLESS = """
+@logpx.per_sample
+def log_joint(theta, dims, x, z):
+    total = theta[0]
+    while total > 0.0:
+        total = 0.5 * (total + 1.0)
+    return total
+"""
+
+
+def test_a_kernel_that_never_ends_is_stopped_and_said(file, monkeypatch):
+    monkeypatch.setattr(fresh, "LIMIT", 10.0)
+    _, second, *rest = conformance.examine(conformance.subject(file(ENDLESS)))
+    assert (second[0].name, second[1].verdict) == ("indices", FAIL)
+    assert "with bounds checks on 512 samples in a process of its own, had not ended after 10 s" in second[1].said
+    assert "Look for a loop that never ends" in second[1].said
+    assert second[1].todo == "Do what the error says"
+    assert all(one.verdict == SKIP and "'indices'" in one.said for _, one in rest)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("python", "not compared: the kernel"), ("speed", "not measured: the kernel")]
+)
+def test_a_process_that_is_only_slow_is_no_failure(name, said, file, monkeypatch):
+    monkeypatch.setattr(fresh, "LIMIT", 0.1)
+    verdict, words, _ = found(name, conformance.subject(file(GOOD)))
+    assert verdict == SKIP
+    assert words.startswith(said)
+    assert "had not ended after 0.1 s" in words
+
+
 def test_a_packed_kernel_is_called_packed(file):
     verdict, said, _ = found("speed", conformance.subject(file(GOOD)))
     assert verdict == PASS
