@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 
-def counted(n: int, noun: str, plural: str = "") -> str:
-    """How many there are of something; its plural ends in s unless it is given.
+def counted(n: int | str, noun: str) -> str:
+    """How many there are of something, a number or words, whose plural ends in s.
 
     Examples
     --------
-    >>> counted(1, "cell"), counted(0, "cell"), counted(2, "latent of the model", "latents of the model")
-    ('1 cell', '0 cells', '2 latents of the model')
+    >>> counted(1, "cell"), counted(0, "cell"), counted("some", "cell")
+    ('1 cell', '0 cells', 'some cells')
     """
-    return f"{n} {noun if n == 1 else plural or f'{noun}s'}"
+    return f"{n} {noun if n == 1 else f'{noun}s'}"
