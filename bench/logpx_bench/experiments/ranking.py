@@ -27,7 +27,6 @@ from logpx_bench.estimators import divergence, make_proposal
 from logpx_bench.experiments.base import Cell, Kind, Record, Resources, stream_seed
 from logpx_bench.experiments.ladder import call, sizes, warm_up
 from logpx_bench.options import Option, fail
-from logpx_bench.plurals import counted
 
 if TYPE_CHECKING:
     from logpx_bench.suite import Experiment
@@ -147,7 +146,7 @@ def _columns(pair: Pair, sides: list[tuple[Any, Any]], x: NDArray[np.float64], t
     kl, chi2 = divergence(model, x, proposal)
     return sizes(model, x) | {
         "model": name,
-        "model_options": {**options, "other": f"{other} with {counted(other_options.get('n_latents', '?'), 'latent')}"},
+        "model_options": {**options, "other": f"{other} with {other_options.get('n_latents', '?')} latents"},
         "row": pair.row,
         "exact": pair.exact[0] - pair.exact[1],
         "kl": kl,
