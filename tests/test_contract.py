@@ -49,7 +49,7 @@ LAYERS = {
     ],
     "logpx_bench": [
         ("",),
-        ("errors", "schema", "counts", "dask_worker"),
+        ("errors", "schema", "counts", "plurals", "dask_worker"),
         ("options", "machine", "ledger", "moments", "assembly", "cluster", "exits", "union", "contradictions"),
         ("store", "model_file", "networks"),
         ("data", "estimators", "roofline", "score", "second_routes"),

@@ -1,7 +1,8 @@
 """The pages on a model and a VAE of one's own say what their code prints, and show what it draws. Exact.
 
 Each is rendered anew (`bench/docs/render.py`) and compared. Words must be the same; numbers too, within 1e-3, but
-for times, what is rounding (below 1e-9), and the line on speed, which is another on every machine.
+for times, what is rounding (below 1e-9), and the line on speed, which is another on every machine. The figure's parts
+must lie where they lay within 0.01 points.
 """
 
 import re
@@ -16,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 render = SimpleNamespace(**runpy.run_path(str(ROOT / "bench" / "docs" / "render.py")))
 TEXT = render.PAGE.read_text(encoding="utf-8")
 NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(?:\.\d+)?(?:e[-+]\d+)?(?! ns| s\b)")
+#: Where a figure's parts lie, in points: the attributes that say so, and the numbers in them.
+PLACED, PLACE = re.compile(r'\b(?:d|x|y|transform)="([^"]*)"'), re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
 
 def without(text):
@@ -53,6 +56,9 @@ def test_the_figure_is_the_one_that_its_commands_draw(again):
     drawn = (again[1] / render.DRAWN).read_text(encoding="utf-8")
     parts = [re.findall(r'<path|<use|<g id="[^"]+"', text) for text in (drawn, kept())]
     assert parts[0] == parts[1]
+    where = [np.array(PLACE.findall(" ".join(PLACED.findall(text))), dtype=float) for text in (drawn, kept())]
+    np.testing.assert_allclose(*where, rtol=0, atol=0.01)
+    assert len(where[0]) > 500
     words = [re.findall(r"<!-- (.*?) -->", text) for text in (drawn, kept())]
     assert words[0] == words[1]
     assert len(words[0]) > 5

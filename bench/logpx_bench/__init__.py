@@ -19,5 +19,6 @@ store        one SQLite file, append-only, keyed by content
 summary      store → plain tables
 figures      tables → drawings
 page         drawings and tables → reports/
+plurals      a number and its noun, in whatever is printed
 cli          the `logpx` command
 """

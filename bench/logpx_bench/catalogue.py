@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from logpx_bench.moments import bootstrap_rmse, rmse_from_moments, wilson
+from logpx_bench.moments import bootstrap_rmse, bootstrap_seed, rmse_from_moments, wilson
 from logpx_bench.store import Store
 
 Row = dict[str, Any]
@@ -40,7 +40,7 @@ def models(store: Store, experiment: str = "models", suite: str | None = None) -
 def _model(cell: Row, values: dict[str, Any]) -> Row:
     k, n, exact, words = cell["n_samples"], cell["n_replicates"], cell["exact"], cell["model_options"]
     rmse, mse = rmse_from_moments(values["replicates"], np.zeros(n), np.ones(n), exact)
-    low, high = bootstrap_rmse(mse, cell["key"])
+    low, high = bootstrap_rmse(mse, bootstrap_seed(cell))
     inside = float(np.sum(np.abs(values["replicates"] - exact) <= HALF_WIDTH * values["std_errors"]))
     share, (ns_low, ns, ns_high) = float(np.median(values["ess_fraction"])), np.quantile(values["ns"], [0, 0.5, 1])
     known = cell["chi2"] is not None and math.isfinite(cell["chi2"])

@@ -27,6 +27,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from logpx_bench.exits import CODES, readable
+from logpx_bench.plurals import counted
 
 if TYPE_CHECKING:
     from logpx.points import PointSet
@@ -119,7 +120,7 @@ def run(
             done = runner.run(chosen, results, n_threads, executor=workers, resume=resume, fresh=fresh, console=console)
             waited, wrong = guests.compile_seconds(chosen, results), guests.contradicted(chosen, results)
         skipped = f", {done.n_skipped} were there already" if done.n_skipped else ""
-        cells = f"{done.n_run} cell{'s' if done.n_run != 1 else ''}"
+        cells = counted(done.n_run, "cell")
         console.print(f"{chosen.name}: {cells} run in {done.seconds:.1f} s{skipped}. Results: {store}", soft_wrap=True)
         for file, seconds in waited.items():
             console.print(f"{file}: compiled in {seconds:.1f} s, at the start of a process.", soft_wrap=True)
@@ -144,7 +145,8 @@ def _show_plan(planned: "list[Planned]") -> None:
     console.print(table)
     missing = [one for one in planned if not one.stored]
     total = sum(one.seconds for one in missing)
-    console.print(f"{len(planned)} cells, {len(missing)} to run, about {total:.0f} s and compiling.", soft_wrap=True)
+    cells = f"{counted(len(planned), 'cell')}, {len(missing)} to run"
+    console.print(f"{cells}, about {total:.0f} s and compiling.", soft_wrap=True)
     console.print(
         "* a default time per sample; the others were measured. Error: sqrt(χ²/k), where χ² has a closed form.",
         soft_wrap=True,
@@ -370,7 +372,7 @@ def export(
 
         with Store.open(store, create=False) as results:
             paths = results.export(folder)
-        console.print(f"{len(paths)} tables written to {folder}", soft_wrap=True)
+        console.print(f"{counted(len(paths), 'table')} written to {folder}", soft_wrap=True)
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from typing import Any
 
 from logpx import _jit
 from logpx_bench.errors import InputError, LogpxError, NotAvailableError, WorkerError
+from logpx_bench.plurals import counted
 
 #: Seconds without any worker after which a run ends.
 PATIENCE = 120.0
@@ -229,7 +230,7 @@ class ClusterExecutor(concurrent.futures.Executor):
 
     def words(self) -> str:
         """How far it is, in a few words, for a progress bar."""
-        return f"{self._n_threads} worker{'s' * (self._n_threads != 1)}, {self._n_finished} tasks done"
+        return f"{counted(self._n_threads, 'worker')}, {counted(self._n_finished, 'task')} done"
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
         """Run fn(*args) on a worker; Dask runs it again elsewhere if the worker dies."""

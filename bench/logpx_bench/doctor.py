@@ -13,6 +13,7 @@ from logpx import _jit
 from logpx.models import ConjugateNormal
 from logpx_bench import machine
 from logpx_bench.errors import LogpxError
+from logpx_bench.plurals import counted
 from logpx_bench.store import Store
 
 #: Standard errors by which the trial estimate may miss: false alarms at 2 in 10^9 (two-sided normal).
@@ -86,7 +87,7 @@ def _store(path: Path) -> Finding:
         return Finding("store", f"{path}: none yet")
     try:
         with Store.open(path, create=False) as store:
-            counts = ", ".join(f"{store.count(table)} {table}" for table in ("cells", "levels", "benchmarks"))
+            counts = ", ".join(counted(store.count(f"{what}s"), what) for what in ("cell", "level", "benchmark"))
             names = ", ".join(store.experiments()) or "none"
     except LogpxError as error:
         return Finding("store", str(error), False)

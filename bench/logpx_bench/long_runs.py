@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from logpx_bench.moments import bootstrap_rmse, rmse_from_moments, spread
-from logpx_bench.schema import content_key
+from logpx_bench.moments import bootstrap_rmse, bootstrap_seed, rmse_from_moments, spread
 from logpx_bench.store import Store
 
 Row = dict[str, Any]
@@ -56,7 +55,7 @@ def large_k(store: Store, experiment: str = "large_k", suite: str | None = None)
 def _level(cell: Row, level: int, rows: list[Row]) -> Row:
     mean, m2, n_groups = (np.array([row[name] for row in rows], dtype=float) for name in ("mean", "m2", "n_groups"))
     rmse, mse = rmse_from_moments(mean, m2, n_groups, cell["exact"])
-    low, high = bootstrap_rmse(mse, content_key([cell["key"], level]))
+    low, high = bootstrap_rmse(mse, bootstrap_seed(cell, level))
     centre, error, _ = spread(mean, m2, n_groups)
     chi2 = math.nan if cell["chi2"] is None else cell["chi2"]
     return {

@@ -16,6 +16,7 @@ from logpx.checkpoint import Checkpoint
 from logpx.identity import differences
 from logpx_bench import schema
 from logpx_bench.errors import StoreError
+from logpx_bench.plurals import counted
 from logpx_bench.store import Store
 
 RESULTS, CHECKPOINT = "results file", "checkpoint"
@@ -65,7 +66,7 @@ def _results(target: Path, files: Sequence[Path]) -> list[str]:
             target.unlink(missing_ok=True)
         raise
     return [
-        f"{path}: {rows['cells']} cells and {rows['benchmarks']} benchmarks added to {target}"
+        f"{path}: {counted(rows['cells'], 'cell')} and {counted(rows['benchmarks'], 'benchmark')} added to {target}"
         for path, rows in added.items()
     ]
 
@@ -87,7 +88,7 @@ def _checkpoints(target: Path, files: Sequence[Path]) -> list[str]:
     with Checkpoint.open(target, create=True) as file:
         for path in files:  # the target itself adds nothing
             try:
-                lines.append(f"{path}: {file.merge(path)} chunks added to {target}")
+                lines.append(f"{path}: {counted(file.merge(path), 'chunk')} added to {target}")
             except StoreError as error:
                 raise StoreError(f"{path} was not merged, those before it were: {error}") from error
     return lines

@@ -5,14 +5,22 @@ of its G values of L_k. Its mean squared error is MSE_r = (a_r − exact)² + m_
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from logpx_bench.schema import content_key
+
 #: Resamples of the bootstrap.
 RESAMPLES = 2000
+#: Coordinates of a cell, columns of the table `cells`, that seed its bootstrap; none depends on any source.
+COORDINATES = (
+    *("model", "n_latents", "data", "row", "estimator", "estimator_options", "points", "dtype"),
+    *("n_samples", "n_replicates", "seed"),
+)
 
 
 def rmse_from_moments(
@@ -48,10 +56,16 @@ def rmse_from_moments(
     return math.sqrt(float(mse.mean())), mse
 
 
-def bootstrap_rmse(mse: ArrayLike, key: str, level: float = 0.95, resamples: int = RESAMPLES) -> tuple[float, float]:
-    """Percentile interval of sqrt(mean(mse)) by resampling replicates, seeded by `key` (hexadecimal digits)."""
+def bootstrap_seed(cell: Mapping[str, Any], level: int | None = None) -> int:
+    """A seed of its own for every level of a cell, or for its replicates (None), by the cell's coordinates alone: the
+    same data have the same interval after the source, and with it the cell's key, has changed."""
+    return int(content_key([*(cell.get(name) for name in COORDINATES), level])[:16], 16)
+
+
+def bootstrap_rmse(mse: ArrayLike, seed: int, level: float = 0.95, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """Percentile interval of sqrt(mean(mse)) by resampling replicates."""
     mse = np.asarray(mse, dtype=float)
-    generator = np.random.default_rng(int(key[:16], 16))
+    generator = np.random.default_rng(seed)
     chosen = generator.integers(0, mse.size, size=(resamples, mse.size))
     means = np.sort(mse[chosen].mean(axis=1))
     tail = (1.0 - level) / 2.0

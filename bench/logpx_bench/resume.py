@@ -15,6 +15,7 @@ from logpx.checkpoint import Checkpoint
 from logpx.identity import differences
 from logpx_bench.errors import StoreError
 from logpx_bench.experiments import KINDS, Cell
+from logpx_bench.plurals import counted
 from logpx_bench.schema import content_key
 
 #: Seconds, predicted, from which on a cell keeps its chunks where a run asks for it.
@@ -87,7 +88,7 @@ def held(path: Path) -> str:
             f"{path} is of another build, and is left as it is: a stream is of one. What differs: {'; '.join(found)}. "
             "Go on with that one, or run again with --fresh, which moves the file aside and begins anew"
         )
-    return f"{n_chunks} chunks there, {n_samples:,} samples without a gap" if n_chunks else ""
+    return f"{counted(n_chunks, 'chunk')} there, {n_samples:,} samples without a gap" if n_chunks else ""
 
 
 def set_aside(path: Path) -> Path:

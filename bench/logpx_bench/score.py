@@ -20,6 +20,7 @@ from logpx import Estimate, Ladder, Reading, logsumexp
 from logpx.levels import mean_reading
 from logpx.totals import pool_moments
 from logpx_bench.errors import InputError, LogpxError
+from logpx_bench.plurals import counted
 
 #: Weights of a piece, all rows together.
 PIECE = 1 << 20
@@ -153,7 +154,8 @@ def _exact(given: str | None, shape: tuple[int, ...]) -> Array:
     values = np.concatenate([np.asarray(piece, dtype=np.float64) for piece in pieces(Path(given))], axis=-1)
     if values.shape != (shape or (1,)):
         raise InputError(
-            f"--exact {given}: it holds {values.size} numbers, and the weights have {math.prod(shape)} rows"
+            f"--exact {given}: it holds {counted(values.size, 'number')}, and the weights have "
+            f"{counted(math.prod(shape), 'row')}"
         )
     return values.reshape(shape)
 
@@ -253,7 +255,7 @@ def _of_one(score: Score) -> list[str]:
     low, high = estimate.interval(0.95)
     digits = _digits(estimate.std_error)
     lines = [
-        f"{estimate.n_samples} log weights",
+        counted(estimate.n_samples, "log weight"),
         f"log p̂      {estimate.log_marginal:.{digits}f} ± {estimate.std_error:.2g} nats, 95 % interval "
         f"{low:.{digits}f} to {high:.{digits}f}",
     ]
@@ -281,7 +283,7 @@ def _of_rows(score: Score) -> list[str]:
     shapes = np.asarray(estimate.pareto_k, dtype=float)
     columns = [estimate.log_marginal, estimate.std_error, estimate.elbo, estimate.ess, shapes, estimate.n_neg_inf]
     lines = [
-        f"{len(shapes)} rows of {estimate.n_samples} log weights",
+        f"{counted(len(shapes), 'row')} of {counted(estimate.n_samples, 'log weight')}",
         f"{'row':>6}  {'log p̂':>16}  {'std error':>10}  {'ELBO':>16}  {'ESS':>10}  {'k̂':>6}  {'−inf':>8}"
         + (f"  {'exactly':>16}  {'z':>6}" if known else ""),
     ]

@@ -6,10 +6,10 @@ the centred sum of squares m_r of its G values of L_k. The mean squared error ag
     MSE_r = (a_r − exact)² + m_r / G,      RMSE = sqrt(mean over r of MSE_r),
 
 which is the mean of (L_k − exact)² over all R·G values, to the letter. The interval of RMSE is a percentile bootstrap
-over replicates (Efron, 1979, doi:10.1214/aos/1176344552), 2000 resamples, seeded by the cell's key: groups of one
-replicate are independent too, but a replicate is the unit that makes no assumption. With weights of heavy tails such
-an interval is too narrow: what no replicate met cannot be resampled. The bias is the mean of a_r less
-exact, with the standard error of that mean. A replicate with L_k = −inf makes MSE, RMSE and bias infinite, not nan.
+over replicates (Efron, 1979, doi:10.1214/aos/1176344552), 2000 resamples, seeded by the cell's coordinates: groups
+of one replicate are independent too, but a replicate is the unit that makes no assumption. With weights of heavy tails
+such an interval is too narrow: what no replicate met cannot be resampled. The bias is the mean of a_r less exact, with
+the standard error of that mean. A replicate with L_k = −inf makes MSE, RMSE and bias infinite, not nan.
 
 The cost of an estimate at k is k times the seconds per sample of the whole run; what a call costs beyond its samples
 is not in it (the experiment `scaling` measures that).
@@ -25,7 +25,6 @@ case, the largest and of those the first (`runs`), and says how many there were 
 """
 
 import csv
-import hashlib
 import io
 import json
 import math
@@ -36,7 +35,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from logpx_bench.moments import bootstrap_rmse, rmse_from_moments, spread, wilson
+from logpx_bench.moments import bootstrap_rmse, bootstrap_seed, rmse_from_moments, spread, wilson
 from logpx_bench.schema import canonical
 from logpx_bench.store import Store
 
@@ -114,11 +113,6 @@ def _number(value: float | None) -> float:
 # -- error against k -----------------------------------------------------------------------------------------------
 
 
-def _seed(key: str, level: int) -> str:
-    """Sixteen hex digits of its own for each level of a cell; any text serves as a key."""
-    return hashlib.sha256(f"{key}/{level}".encode()).hexdigest()[:16]
-
-
 def errors_by_k(store: Store, experiment: str, suite: str | None = None) -> Table:
     """Error against k, per cell of a ladder experiment: bias, spread, RMSE with its interval, and cost.
 
@@ -159,7 +153,7 @@ def _error_row(cell: Row, level: int, rows: Table) -> Row:
     mean, m2, n_groups = _moments(rows)
     exact, k = cell["exact"], 2**level
     rmse, mse = rmse_from_moments(mean, m2, n_groups, exact)
-    low, high = bootstrap_rmse(mse, _seed(cell["key"], level))
+    low, high = bootstrap_rmse(mse, bootstrap_seed(cell, level))
     if np.isfinite(mean).all():
         centre, error, sd = spread(mean, m2, n_groups)
     else:
@@ -209,7 +203,7 @@ def errors_over_rows(store: Store, experiment: str, suite: str | None = None) ->
 def _pooled_row(own: Table, level: int, rows: list[Table]) -> Row:
     errors = [rmse_from_moments(*_moments(part), cell["exact"])[1] for cell, part in zip(own, rows, strict=True)]
     mse = np.mean(errors, axis=0)
-    low, high = bootstrap_rmse(mse, _seed(own[0]["key"], level))
+    low, high = bootstrap_rmse(mse, bootstrap_seed(own[0], level))
     return _cell(own[0]) | {
         "row": None,
         "k": 2**level,
@@ -251,7 +245,7 @@ def _cell_row(store: Store, cell: Row) -> Row:
     if replicates is not None and replicates.size >= MIN_GROUPS and math.isfinite(row["exact"]):
         one = np.ones(replicates.size)
         row["rmse"], mse = rmse_from_moments(replicates, 0.0 * one, one, row["exact"])
-        row["rmse_low"], row["rmse_high"] = bootstrap_rmse(mse, _seed(cell["key"], -1))
+        row["rmse_low"], row["rmse_high"] = bootstrap_rmse(mse, bootstrap_seed(cell))
     return row
 
 

@@ -65,13 +65,13 @@ def test_a_dry_run_makes_no_file(invoke, tmp_path):
     result = invoke("run", "tiny.toml", "--dry-run", "--store", "none.sqlite")
     assert result.exit_code == 0
     assert "ppca n_latents=2 prior row=0 k=2^7 ×32" in result.output
-    assert "1 cells, 1 to run" in result.output
+    assert "1 cell, 1 to run" in result.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.toml"]
 
 
 def test_a_dry_run_shows_what_is_stored(invoke, pretend):
     invoke("run", "tiny.toml")
-    assert "1 cells, 0 to run" in invoke("run", "tiny.toml", "--dry-run").output
+    assert "1 cell, 0 to run" in invoke("run", "tiny.toml", "--dry-run").output
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_list_names_everything(invoke):
 
 def test_merge_and_export(invoke, pretend, tmp_path):
     invoke("run", "tiny.toml", "--store", "a.sqlite")
-    assert "1 cells" in invoke("merge", "a.sqlite").output
+    assert "1 cell" in invoke("merge", "a.sqlite").output
     assert "0 cells" in invoke("merge", "a.sqlite").output
     assert invoke("export", "out").exit_code == 0
     assert (tmp_path / "out" / "cells.csv").read_text().count("\n") == 2
@@ -181,7 +181,7 @@ def test_doctor_finds_nothing_wrong_here(invoke, pretend):
     invoke("run", "tiny.toml")
     result = invoke("doctor")
     assert result.exit_code == 0, result.output
-    for words in ("python", "numba", "CPU", "cores", "kernel cache", "MB", "1 cells", "all is well"):
+    for words in ("python", "numba", "CPU", "cores", "kernel cache", "MB", "1 cell", "all is well"):
         assert words in result.output
 
 

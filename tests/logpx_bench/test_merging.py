@@ -46,8 +46,8 @@ def test_the_first_file_receives_the_others_and_twice_adds_nothing(merge):
     write("c.sqlite", "three", "two")
     result = merge("a.sqlite", "b.sqlite", "c.sqlite")
     assert result.exit_code == 0, result.output
-    assert "b.sqlite: 1 cells and 0 benchmarks added to a.sqlite" in result.output
-    assert "c.sqlite: 1 cells" in result.output
+    assert "b.sqlite: 1 cell and 0 benchmarks added to a.sqlite" in result.output
+    assert "c.sqlite: 1 cell" in result.output
     assert (keys_in("a.sqlite"), keys_in("b.sqlite")) == (["one", "three", "two"], ["one", "two"])
     again = merge("a.sqlite", "b.sqlite", "c.sqlite")
     assert again.output.count("0 cells and 0 benchmarks") == 2

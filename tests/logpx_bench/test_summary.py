@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from logpx_bench import summary
+from logpx_bench import moments, summary
 from logpx_bench.store import Store
 
 EXACT = -3.25
@@ -102,7 +102,7 @@ def test_the_bootstrap_agrees_with_scipys():
     standard error of sqrt(0.025·0.975/2000)/φ(1.96) s = 0.06 s. The allowance is 6 of these: a false alarm in 10^8, and
     an interval of another level (90 %: 0.32 s off) or without the square root is caught. Fixed seeds."""
     mse = np.random.default_rng(5).gamma(2.0, size=64)
-    low, high = summary.bootstrap_rmse(mse, "0123456789abcdef")
+    low, high = summary.bootstrap_rmse(mse, 0x0123456789ABCDEF)
     reference = stats.bootstrap(
         (mse,),
         lambda sample, axis: np.sqrt(np.mean(sample, axis=axis)),
@@ -117,10 +117,24 @@ def test_the_bootstrap_agrees_with_scipys():
     assert allowance < 0.1 * (high - low)
 
 
-def test_the_bootstrap_is_seeded_by_the_key():
-    mse = np.arange(1.0, 40.0)
-    assert summary.bootstrap_rmse(mse, "ab" * 32) == summary.bootstrap_rmse(mse, "ab" * 32)
-    assert summary.bootstrap_rmse(mse, "ab" * 32) != summary.bootstrap_rmse(mse, "cd" * 32)
+def test_the_bootstrap_is_seeded_by_coordinates_and_level_and_not_by_the_key(tmp_path):
+    """A key holds a hash of all source: the same data have the same intervals after an edit of it."""
+    tables = []
+    options = {"file": "a.py", "fingerprint": "a"}
+    for changed in ({}, {"key": "other", "suite": "t", "model_options": options}, {"seed": 1}, {"row": 1}):
+        with Store.open(tmp_path / f"{len(tables)}.sqlite") as one:
+            write(one, log_weights(), **({"key": "first", "seed": 0, "row": 0, "model_options": {}} | changed))
+            found = [summary.errors_by_k(one, "e"), summary.errors_over_rows(one, "e"), summary.cells(one, "e")]
+        tables.append([[(row["rmse_low"], row["rmse_high"]) for row in table] for table in found])
+    first, edited, *others = tables
+    assert first == edited
+    for other in others:
+        for ours, theirs in zip(first, other, strict=True):
+            assert len(ours) > 0
+            assert not set(ours) & set(theirs)
+    cell = {"model": "ppca", "estimator_options": {"widen": 1.5}}
+    seeds = {moments.bootstrap_seed(*given) for given in ((cell,), (cell, 0), (cell, 1), ({"model": "ppca"},))}
+    assert len(seeds) == 4
 
 
 def test_one_replicate_of_zero_weights_gives_infinities_and_no_warning(store):

@@ -15,6 +15,7 @@ import numpy as np
 from logpx_bench.conformance import fresh
 from logpx_bench.conformance.base import FAIL, PASS, Check, Finding, Floats, Subject
 from logpx_bench.errors import LogpxError
+from logpx_bench.plurals import counted
 
 _TODO = (
     "Compare the loops with the lengths: x has n_observed entries, z has n_latents (a block's z is (n_latents, B)), "
@@ -30,12 +31,14 @@ def indices(subject: Subject) -> Finding:
     pairs = [(x, _latents(subject, proposal, x)) for _, proposal in subject.proposals() for x in subject.rows]
     try:
         found = fresh.ask("checked", subject.text, pairs)
+    except fresh.UnendingError:
+        raise
     except LogpxError as error:
         return Finding(FAIL, str(error), _TODO)
     if "error" not in found:
         n, rows = sum(z.shape[1] for _, z in pairs), len(subject.rows)
-        over = f"{rows} row{'s' if rows > 1 else ''} of x"
-        return Finding(PASS, f"every index is in range, on {n} samples over {over}, half of them from far out")
+        over = counted(rows, "row")
+        return Finding(PASS, f"every index is in range, on {n} samples over {over} of x, half of them from far out")
     where = next((line for line in found["said"] if "out of bounds" in line), "")
     if not where:
         return Finding(FAIL, f"the kernel raised {found['error']}", _RAISED)

@@ -5,8 +5,9 @@
     named      the same, on arrays that say which one an index has left, and in which line of the file (`named`)
     counted    as it is: seconds to compile, nanoseconds a sample, and the instructions that it executes
 
-What a kernel does to the process, this one is spared. Run as `python -m logpx_bench.conformance.fresh MODE`; it is
-given the model's name or file, and for each of a few rows x (p,) and latents z (d, n).
+What a kernel does to the process, this one is spared; one that does not end is stopped after `LIMIT` seconds. Run as
+`python -m logpx_bench.conformance.fresh MODE`; it is given the model's name or file, and for each of a few rows x (p,)
+and latents z (d, n).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from logpx import _jit
 from logpx_bench import assembly, model_file, user_file
 from logpx_bench.conformance import named
 from logpx_bench.errors import LogpxError
+from logpx_bench.plurals import counted
 
 ENVIRONMENTS = {
     "checked": {"NUMBA_BOUNDSCHECK": "1", "NUMBA_FULL_TRACEBACKS": "1"},  # the second: it says which index
@@ -34,10 +36,23 @@ ENVIRONMENTS = {
 }
 #: Settings of ours and of Numba's that would make one of these something else.
 _UNSET = ("NUMBA_BOUNDSCHECK", "NUMBA_DISABLE_JIT")
+#: Seconds that a process may take, compiling and all.
+LIMIT = 300.0
+#: What it does, in words.
+_DOES = {
+    "checked": "with bounds checks",
+    "plain": "as plain Python",
+    "named": "as plain Python with named arrays",
+    "counted": "for its time and its instructions",
+}
 #: What the line of an answer begins with, among whatever else is printed.
 _ANSWER = "answer "
 #: Rounds of timing, each long enough for the clock.
 _ROUNDS, _ROUND_SECONDS = 15, 4e-3
+
+
+class UnendingError(LogpxError):
+    """A process took longer than LIMIT and was stopped."""
 
 
 def ask(mode: str, model: str, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
@@ -48,13 +63,19 @@ def ask(mode: str, model: str, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     ------
     LogpxError
         The process ended without an answer: the kernel took it down.
+    UnendingError
+        It did not end in time.
     """
     environment = {name: value for name, value in os.environ.items() if name not in _UNSET} | ENVIRONMENTS[mode]
     question = {"model": model, "pairs": [[np.asarray(part).tolist() for part in pair] for pair in pairs]}
     command = [sys.executable, "-m", "logpx_bench.conformance.fresh", mode]
-    done = subprocess.run(
-        command, input=json.dumps(question), env=environment, capture_output=True, text=True, check=False
-    )
+    asked = json.dumps(question)
+    try:
+        done = subprocess.run(
+            command, input=asked, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT
+        )
+    except subprocess.TimeoutExpired:
+        raise UnendingError(_unending(mode, pairs)) from None
     lines = done.stdout.splitlines()
     found = [line for line in lines if line.startswith(_ANSWER)]
     if done.returncode != 0 or not found:
@@ -62,6 +83,15 @@ def ask(mode: str, model: str, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
         raise LogpxError(f"a process of its own that ran it ended with status {done.returncode}: {last}")
     answer: dict[str, Any] = json.loads(found[-1].removeprefix(_ANSWER))
     return answer | {"said": [line for line in lines if line not in found]}
+
+
+def _unending(mode: str, pairs: list[tuple[Any, Any]]) -> str:
+    n = sum(np.shape(z)[-1] for _, z in pairs)
+    return (
+        f"the kernel, run {_DOES[mode]} on {counted(n, 'sample')} in a process of its own, had not ended after "
+        f"{LIMIT:g} s, compiling included, and was stopped. Look for a loop that never ends, at some x or z: bound its "
+        f"number of rounds. If the kernel is right and no more than slow, check a smaller model of the same function"
+    )
 
 
 def answer(mode: str, question: dict[str, Any]) -> dict[str, Any]:

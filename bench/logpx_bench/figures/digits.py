@@ -24,6 +24,7 @@ from logpx_bench.figures import series as s
 from logpx_bench.figures import words
 from logpx_bench.figures.extracts import ESTIMATE, image_scores
 from logpx_bench.figures.style import WIDTH, Look, Style, look, style
+from logpx_bench.plurals import counted
 from logpx_bench.store import Store
 
 EXPERIMENT = "digits"
@@ -120,7 +121,9 @@ def _strips(figure: Figure, grid: GridSpec, lines: Sequence[str], table: s.Table
                 name = name if "\n" in name else _two_lines(name)
                 axes.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=6)
             if line == 0:
-                axes.set_title(f"samples ({n_latents} latents)" if column else "held-out images, reconstructed")
+                axes.set_title(
+                    f"samples ({counted(n_latents, 'latent')})" if column else "held-out images, reconstructed"
+                )
 
 
 def _two_lines(name: str) -> str:
@@ -234,14 +237,16 @@ def _densities(table: s.Table, groups: dict[tuple[str, int], Scores]) -> str:
     parts = []
     for n in sorted({n for _, n in means}):
         here = sorted(((mean, model) for (model, m), mean in means.items() if m == n), reverse=True)
-        parts.append(f"{n} latents: {', '.join(f'{s.title(model)} {_mean(groups[model, n])}' for _, model in here)}")
+        parts.append(
+            f"{counted(n, 'latent')}: {', '.join(f'{s.title(model)} {_mean(groups[model, n])}' for _, model in here)}"
+        )
     (model, n) = max(means, key=lambda case: means[case])
     count = min(len(one.values) for one in groups.values())
     spread = float(np.std(groups[model, n].values, ddof=1)) if count > 1 else 0.0
     images = f"; single images spread by {words.nats(spread, 2)} (standard deviation)" if count > 1 else ""
     return (
-        f"Mean $\\log p(x)$ over {count} held-out images, in nats, best first: {'; '.join(parts)}. The highest is that "
-        f"of {s.title(model)} with {n} latents{images}.{_floor(table)}"
+        f"Mean $\\log p(x)$ over {counted(count, 'held-out image')}, in nats, best first: {'; '.join(parts)}. The "
+        f"highest is that of {s.title(model)} with {counted(n, 'latent')}{images}.{_floor(table)}"
     )
 
 
@@ -249,7 +254,7 @@ def _probabilities(binary: dict[tuple[str, int], Scores]) -> str:
     """What binary pixels have, which is no density."""
     if not binary:
         return ""
-    parts = [f"{s.title(model)} with {n} latents {_mean(one)}" for (model, n), one in binary.items()]
+    parts = [f"{s.title(model)} with {counted(n, 'latent')} {_mean(one)}" for (model, n), one in binary.items()]
     return (
         f" Of binary pixels, ink or none: {words.listed(parts)}. This is the log of a probability, which does not "
         "compare with a density."
@@ -312,5 +317,5 @@ def _floor(table: s.Table) -> str:
 
 def _counted(name: str, counts: Mapping[int, tuple[int, int]]) -> str:
     """Under one model, how many of how many pixels, at each number of latents."""
-    each = [f"{few} of {pixels} with {n} latents" for n, (few, pixels) in counts.items()]
+    each = [f"{few} of {pixels} with {counted(n, 'latent')}" for n, (few, pixels) in counts.items()]
     return f"under {name} " + (words.listed(each) if any(few for few, _ in counts.values()) else "none")

@@ -17,6 +17,7 @@ from logpx_bench.figures import words
 from logpx_bench.figures.axes import band, error_axis
 from logpx_bench.figures.labels import Label, label_ends
 from logpx_bench.figures.style import panels, style
+from logpx_bench.plurals import counted
 from logpx_bench.store import Store
 
 EXPERIMENT = "dimension"
@@ -85,7 +86,7 @@ def caption(table: s.Table) -> str:
             if first is not last
             else "measured there alone"
         )
-        parts.append(f"{s.one_line(each)} {words.nats(last['rmse'])} at {last['n_latents']} latents, {move}")
+        parts.append(f"{s.one_line(each)} {words.nats(last['rmse'])} at {counted(last['n_latents'], 'latent')}, {move}")
     best = min(every, key=lambda each: each.rows[-1]["rmse"])
     images = max(row["n_images"] for each in every for row in each.rows)
     pooling = "one held-out image" if images == 1 else f"{images} held-out images pooled"
@@ -108,6 +109,6 @@ def _left_out(table: s.Table) -> str:
     texts = []
     for reason, rows in reasons.items():
         places = dict.fromkeys((s.title(row["estimator"]), int(row["n_latents"])) for row in rows)
-        found = [f"{name} at {n} latent{'s' if n != 1 else ''}" for name, n in places]
+        found = [f"{name} at {counted(n, 'latent')}" for name, n in places]
         texts += [f"Not drawn: {words.listed(found)}, where {reason}. "] if found else []
     return "".join(texts)

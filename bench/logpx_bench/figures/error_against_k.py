@@ -20,6 +20,7 @@ from logpx_bench.figures.axes import band, error_axis, k_axis
 from logpx_bench.figures.extracts import replicate_errors
 from logpx_bench.figures.labels import Label, label_ends
 from logpx_bench.figures.style import LOOKS, panels, style
+from logpx_bench.plurals import counted
 from logpx_bench.store import Store
 
 EXPERIMENT = "error_against_k"
@@ -58,7 +59,7 @@ def draw(table: s.Table) -> Figure:
         error_axis(axes, [lowest / 2.5, *s.errors(rows)[2]], "|error| of log p̂(x), nats")
         ends = [Label(each.rows[-1]["k"], each.rows[-1]["rmse"], each.name, each.look.ink) for each in bold]
         ends.append(_guide(axes, rows))
-        shown = f"{_drawn(thin)} of {rows[0]['n_replicates']} replicates"
+        shown = f"{_drawn(thin)} of {counted(rows[0]['n_replicates'], 'replicate')}"
         axes.set_title(f"bold: RMSE with its 95% band; thin: {shown}, one by one")
         label_ends(axes, ends)
     return figure

@@ -17,6 +17,7 @@ from logpx_bench import catalogue
 from logpx_bench.figures import series as s
 from logpx_bench.figures import words
 from logpx_bench.figures.style import BLUE, LOOKS, panels, style
+from logpx_bench.plurals import counted
 from logpx_bench.store import Store
 
 EXPERIMENT = "models"
@@ -107,9 +108,8 @@ def _times(axes: Axes, rows: s.Table) -> None:
 
 def caption(table: s.Table) -> str:
     """How far the routes are apart at most; where error and prediction differ; whose intervals fail; who is slow."""
-    text = (
-        f"Each of {len(table)} models by its own default proposal. {_routes(table)}{_prediction(table)}{_held(table)}"
-    )
+    text = f"Each of {counted(len(table), 'model')} by its own default proposal. "
+    text += f"{_routes(table)}{_prediction(table)}{_held(table)}"
     slow, fast = (pick(table, key=lambda row: row["ns"]) for pick in (max, min))
     text += (
         f"A sample takes {words.number(fast['ns'], 2)} ns ({s.title(fast['model'])}) to "

@@ -20,6 +20,7 @@ from logpx_bench import races
 from logpx_bench.figures import series as s
 from logpx_bench.figures import words
 from logpx_bench.figures.style import BLACK, BLUE, GREEN, GREY, LOOKS, ORANGE, PURPLE, RED, SKY, WIDTH, style
+from logpx_bench.plurals import counted
 from logpx_bench.store import Store
 
 EXPERIMENT = "peers"
@@ -113,7 +114,7 @@ def case(row: s.Row) -> str:
 
 def threads_words(threads: int) -> str:
     """A count of threads in words."""
-    return f"{threads} thread{'s' if threads != 1 else ''}"
+    return counted(threads, "thread")
 
 
 def timed(table: s.Table) -> s.Table:

@@ -20,6 +20,7 @@ from logpx_bench.figures import series as s
 from logpx_bench.figures import words
 from logpx_bench.figures.axes import error_axis
 from logpx_bench.figures.style import SPARE, Look, Style, look, panels, style
+from logpx_bench.plurals import counted
 from logpx_bench.store import Store
 
 EXPERIMENT = "proposal_quality"
@@ -149,7 +150,7 @@ def _axes_of_ess(every: list[Axes], table: s.Table) -> None:
 
 
 def _name(axes: Axes, position: int, n_latents: int, how: Look) -> None:
-    text = f"{n_latents} latents" if n_latents != 1 else "1 latent"
+    text = counted(n_latents, "latent")
     where: Style = {"transform": axes.transAxes, "ha": "left", "va": "bottom", "fontweight": "bold"}
     axes.text(0.04, 0.03 + 0.09 * position, text, color=how.ink, **where)
 
@@ -209,8 +210,8 @@ def _effective_words(table: s.Table) -> str:
     if off < NEAR:
         return f"The ESS measured is within a factor {NEAR:g} of $1/(1 + \\chi^2)$ wherever χ² is finite. "
     return (
-        f"The ESS is an estimate too: at {far['n_latents']} latents and width {words.short(far['width'])} it reads "
-        f"{words.number(100 * far['ess_fraction'], 2)}% where the exact value is "
+        f"The ESS is an estimate too: at {counted(far['n_latents'], 'latent')} and width {words.short(far['width'])} "
+        f"it reads {words.number(100 * far['ess_fraction'], 2)}% where the exact value is "
         f"{words.number(100 * exact_ess(far), 2)}%. "
     )
 

@@ -19,6 +19,7 @@ from logpx_bench.figures import words
 from logpx_bench.figures.axes import k_axis
 from logpx_bench.figures.extracts import machine
 from logpx_bench.figures.style import LOOKS, VARIANT_LINES, VARIANT_MARKERS, Style, panels, style
+from logpx_bench.plurals import counted
 from logpx_bench.store import Store
 
 EXPERIMENT = "scaling"
@@ -75,7 +76,7 @@ def speedups(each: s.Series) -> list[tuple[int, words.Measured]]:
 
 def threads_words(threads: int) -> str:
     """A count of threads in words."""
-    return f"{threads} thread{'s' if threads != 1 else ''}"
+    return counted(threads, "thread")
 
 
 def draw(table: s.Table) -> Figure:
@@ -153,7 +154,8 @@ def _gain(axes: Axes, table: s.Table) -> None:
     cores = table[0]["n_cores"]
     if cores and cores < most:
         axes.axvline(cores, color="#bbbbbb", linewidth=0.8, zorder=0)
-        axes.text(cores, 0.03, f" {cores} cores", transform=axes.get_xaxis_transform(), fontsize=8.5, color="#555555")
+        text = f" {counted(cores, 'core')}"
+        axes.text(cores, 0.03, text, transform=axes.get_xaxis_transform(), fontsize=8.5, color="#555555")
 
 
 def _peak(axes: Axes, table: s.Table) -> None:
@@ -208,7 +210,8 @@ def _speed_sentence(table: s.Table) -> str:
     if gain.value < GAIN:
         return f"More threads brought nothing{at} in this run: a speed-up of {span} at best. "
     cores = table[0]["n_cores"] or "an unknown number of"
-    return f"The best speed-up{at} is {span}, with {threads} threads ({s.one_line(each)}, on {cores} cores). "
+    on = f"({s.one_line(each)}, on {counted(cores, 'core')})"
+    return f"The best speed-up{at} is {span}, with {threads_words(threads)} {on}. "
 
 
 def _memory_sentence(table: s.Table) -> str:
@@ -227,8 +230,9 @@ def _load_sentence(table: s.Table) -> str:
     if not s.finite(load):
         return "The load of the machine was not recorded. "
     shared = bool(cores) and load > cores / 4
+    at = f" on {counted(cores, 'core')}" if cores else ""
     return (
-        f"Before the run the load of the machine was {words.number(load, 2)}{f' on {cores} cores' if cores else ''}"
+        f"Before the run the load of the machine was {words.number(load, 2)}{at}"
         f"{': other work shared the cores, and times may be too long' if shared else ''}. "
     )
 

@@ -21,6 +21,7 @@ from logpx_bench import floors
 from logpx_bench.figures import series as s
 from logpx_bench.figures import words
 from logpx_bench.figures.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, WIDTH, style
+from logpx_bench.plurals import counted
 from logpx_bench.store import Store
 
 EXPERIMENT = "stages"
@@ -73,7 +74,7 @@ def cases(table: s.Table) -> list[tuple[str, dict[str, dict[str, s.Row]]]]:
 
 
 def _name(row: s.Row) -> str:
-    latents = f"{row['n_latents']} latent{'s' if row['n_latents'] != 1 else ''}"
+    latents = counted(row["n_latents"], "latent")
     return f"{s.title(row['model'])}, {latents}, {row['n_observed']} observed"
 
 

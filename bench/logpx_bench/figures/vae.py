@@ -21,6 +21,7 @@ from logpx_bench import catalogue
 from logpx_bench.figures import series as s
 from logpx_bench.figures import words
 from logpx_bench.figures.style import BLUE, GREEN, LOOKS, RED, Look, Style, panels, style
+from logpx_bench.plurals import counted
 from logpx_bench.store import Store
 
 EXPERIMENT = "vae"
@@ -136,7 +137,8 @@ def _title(likelihood: str, rows: s.Table) -> str:
 def _words_of(likelihood: str, rows: s.Table) -> str:
     bounds = of_k(rows)
     gaps = [_median_gap(k, s.column(own, "gap")) for k, _, own in bounds]
-    case = f"{_title(likelihood, rows)}, {rows[0]['n_latents']} latents, {len(bounds[0][2])} held-out images"
+    latents, images = counted(rows[0]["n_latents"], "latent"), counted(len(bounds[0][2]), "held-out image")
+    case = f"{_title(likelihood, rows)}, {latents}, {images}"
     said = f"the bounds lie, in the median, {words.listed(gaps)} below the exact $\\log p(x)$"
     return f"{case}: {said}. {_in_order(bounds)}"
 

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from logpx_bench.plurals import counted
+
 ENOUGH_REPLICATES = 32
 MINUS = "\N{MINUS SIGN}"
 
@@ -138,7 +140,8 @@ def replicates_note(counts: Iterable[int | None]) -> str:
         return "The number of replicates is not recorded."
     few, many = min(known), max(known)
     if few < ENOUGH_REPLICATES:
-        return f"**Only {few} replicates** stand behind some of this, fewer than {ENOUGH_REPLICATES}: read it as rough."
+        stand = f"**Only {counted(few, 'replicate')}** stand{'s' * (few == 1)}"
+        return f"{stand} behind some of this, fewer than {ENOUGH_REPLICATES}: read it as rough."
     return f"{few} replicates." if few == many else f"{few} to {many} replicates."
 
 

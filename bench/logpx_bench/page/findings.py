@@ -8,6 +8,7 @@ from logpx_bench.figures import digits, extracts, ranking, words
 from logpx_bench.figures import series as s
 from logpx_bench.page.blocks import Paragraph
 from logpx_bench.page.facts import Facts
+from logpx_bench.plurals import counted
 
 FLOOR = (1 / 16) ** 2 / 12  # as in `logpx_bench.data`, which this layer does not import
 SURE = 4.0  # standard errors beyond which a number is said to differ from another
@@ -26,7 +27,7 @@ def truth_words(facts: Facts) -> str:
     guests = sorted({s.title(row["model"]) for row in facts.errors if row["reference_error"] is not None})
     text += f", or, for {words.listed(guests)}, from a long reference run with a standard error." if guests else "."
     if scores:
-        models = dict.fromkeys(f"{s.title(row['model'])} with {row['n_latents']} latents" for row in scores)
+        models = dict.fromkeys(f"{s.title(row['model'])} with {counted(row['n_latents'], 'latent')}" for row in scores)
         text += f" Where none is known, for {words.listed(list(models))}, an estimate is shown and called one."
     return text
 
@@ -112,7 +113,7 @@ def gaps_sentence(facts: Facts) -> str:
     if len(models) < 2:
         return ""
     parts = [
-        f"{words.nats(-row['bias'])} for {s.title(row['model'])} with {row['n_latents']} latents"
+        f"{words.nats(-row['bias'])} for {s.title(row['model'])} with {counted(row['n_latents'], 'latent')}"
         for row in models.values()
     ]
     return f"On one and the same image here, the ELBO's gap under {s.one_line(best)} sampling is {words.listed(parts)}."

@@ -9,6 +9,7 @@ from logpx_bench.figures import series as s
 from logpx_bench.figures import words
 from logpx_bench.page.blocks import Block, Code, Grid, Paragraph
 from logpx_bench.page.facts import Facts
+from logpx_bench.plurals import counted
 
 STEP = 4  # levels between the rows of a table: k, 16 k, 256 k, …
 ONE = 1.0  # nats: the RMSE at which an estimate begins to be of use
@@ -206,9 +207,9 @@ def models(facts: Facts) -> list[Block]:
         for row in table
     )
     counts = sorted({row["n_rows"] for row in table})
-    over = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    over = counted(counts[0], "row") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} rows"
     caption = (
-        f"Differences are the largest over {over} rows of data each; time and ESS are of the model's own "
+        f"Differences are the largest over {over} of data each; time and ESS are of the model's own "
         "default proposal, one thread, points, proposal, log joint and full ladder. Everything else that was measured: "
         "[models.csv](data/models.csv)."
     )
@@ -250,7 +251,11 @@ def provenance(facts: Facts) -> list[Block]:
     header = ("", *(f"run {i + 1}" for i in range(len(runs)))) if len(runs) > 1 else ("", "")
     rows = tuple((name, *(_fact(run, column) for run in runs)) for column, name in FACTS)
     more = len(facts.provenance) - len(runs)
-    caption = f"{more} earlier runs, whose cells are also read, are not shown." if more else ""
+    caption = (
+        f"{counted(more, 'earlier run')}, whose cells are also read, {'is' if more == 1 else 'are'} not shown."
+        if more
+        else ""
+    )
     commands = [*facts.commands, "logpx report"]
     return [
         Paragraph(

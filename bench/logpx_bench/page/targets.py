@@ -8,6 +8,7 @@ from logpx_bench.figures import series as s
 from logpx_bench.figures import words
 from logpx_bench.page.blocks import Block, Grid, Paragraph
 from logpx_bench.page.facts import Facts
+from logpx_bench.plurals import counted
 
 ROLES = {"best": "best variant", "library": "library functions only", "as written": "as first written", "": ""}
 
@@ -34,7 +35,7 @@ def blocks(facts: Facts) -> list[Block]:
 def _precision(facts: Facts) -> str:
     """How far either precision was from the exact answer, a sentence."""
     parts = [
-        f"{dtype} {words.number(worst, 2)} standard errors in {count} runs"
+        f"{dtype} {words.number(worst, 2)} standard errors in {counted(count, 'run')}"
         for dtype, (worst, count) in sorted(facts.precision.items(), reverse=True)
     ]
     what = "Largest error of our chain against the exact answer, each run with its own seed"
