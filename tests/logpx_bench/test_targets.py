@@ -153,7 +153,7 @@ def test_the_largest_error_of_either_precision(store):
     write_itself(store, {"errors/float64/1": [0.2, 1.2], "errors/float32/1": [0.7], "errors/float64/2": [3.0]})
     assert targets.precision(store) == {"float64": (1.2, 2), "float32": (0.7, 1)}
     said = words._precision(SimpleNamespace(precision=targets.precision(store)))
-    assert "float64 1.2 standard errors in 2 runs and float32 0.70 standard errors in 1 runs" in said
+    assert "float64 1.2 standard errors in 2 runs and float32 0.70 standard errors in 1 run" in said
 
 
 # -- why not --------------------------------------------------------------------------------------------------------
