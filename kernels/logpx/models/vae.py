@@ -203,10 +203,11 @@ class VAE:
         means, scales = self.halves(Z)
         if scales is None:
             return np.asarray(rows @ means.T - softplus(means).sum(axis=1))
-        centre = rows.mean(axis=0)
-        x, m, weights = rows - centre, means - centre, 1 / np.broadcast_to(scales, means.shape) ** 2
-        constant = 0.5 * np.log(weights / (2 * np.pi)).sum(axis=1) - 0.5 * (m * m * weights).sum(axis=1)
-        return np.asarray(x @ (m * weights).T - 0.5 * (x * x) @ weights.T + constant)
+        centre, weights = rows.mean(axis=0), np.atleast_2d(scales) ** -2.0
+        x, m = rows - centre, means - centre
+        scaled = m * weights
+        constant = 0.5 * np.log(weights / (2 * np.pi)).sum(axis=1) - 0.5 * (m * scaled).sum(axis=1)
+        return np.asarray(x @ scaled.T - 0.5 * (x * x) @ weights.T + constant)
 
     def _rows(self, x: ArrayLike) -> tuple[Floats, bool]:
         if self.likelihood == "bernoulli":
@@ -247,14 +248,14 @@ class VAE:
                 "logpx.estimate(model, x, n_samples=…) gives it with a standard error"
             )
 
-        def log_f(z: Floats) -> Floats:
+        def log_f(z: Floats, which: Integers) -> Floats:
             prior = -0.5 * (z * z).sum(axis=0) - 0.5 * self.n_latents * LOG_2PI
-            return self.log_likelihood(rows, z.T) + prior
+            return self.log_likelihood(rows[which], z.T) + prior
 
         tail = None if math.isinf(self._largest_likelihood()) else self._log_tail
         narrowest = max(min(WIDEST_SEEN, 0.5 * vae_modes.narrowest(self, rows)), NARROWEST_SEEN[self.n_latents])
         return quadrature.certified(
-            log_f, len(rows), self.n_latents, tolerance=tolerance, narrowest=narrowest, log_tail=tail
+            log_f, len(rows), self.n_latents, by_rows=True, tolerance=tolerance, narrowest=narrowest, log_tail=tail
         )
 
     def _largest_likelihood(self) -> float:
