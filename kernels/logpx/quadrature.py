@@ -317,20 +317,25 @@ def _steps(values: Floats, axis: int) -> Floats:
 
 
 def _lattice(f: _Integrand, box: _Box, still: float) -> tuple[Floats, Floats, int]:
-    """Trapezoidal rule with the spacing halved: log integrals (n,), their last change (n,), most nodes a side."""
+    """Trapezoidal rule with the spacing halved: log integrals (n,), their last change (n,), most nodes a side.
+
+    Over the box of those rows that still move.
+    """
+    going, value, moved, spent = np.arange(f.n_rows), np.full(f.n_rows, np.inf), np.full(f.n_rows, np.inf), 0
     low, side = box.low.min(axis=0), box.high.max(axis=0) - box.low.min(axis=0)
-    n, spent = f.intervals(float(side.max()), COARSEST[f.n_latents]), 0
-    going, value, moved = np.arange(f.n_rows), np.full(f.n_rows, np.inf), np.full(f.n_rows, np.inf)
+    n = most = f.intervals(float(side.max()), COARSEST[f.n_latents])
     while True:
-        spacing = side / n
-        axes = [start + (np.arange(n) + 0.5) * h for start, h in zip(low, spacing, strict=True)]
+        axes = [start + (np.arange(n) + 0.5) * h for start, h in zip(low, side / n, strict=True)]
         sums = [logsumexp(values, axis=1) for values in f.of(going).on(axes)]
-        finer = logsumexp(np.stack(sums, axis=1), axis=1) + np.log(spacing).sum()
+        finer = logsumexp(np.stack(sums, axis=1), axis=1) + np.log(side / n).sum()
         moved[going], value[going] = np.abs(finer - value[going]), finer
-        going, spent = going[~(moved[going] <= still)], spent + n**f.n_latents
-        if len(going) == 0 or spent + (2 * n) ** f.n_latents > MOST_NODES:
-            return value, moved, n
-        n *= 2
+        going, before, spent, most = going[~(moved[going] <= still)], side, spent + n**f.n_latents, max(most, n)
+        if len(going) == 0:
+            return value, moved, most
+        low, side = box.low[going].min(axis=0), box.high[going].max(axis=0) - box.low[going].min(axis=0)
+        n = math.ceil(2 * n * (side / before).max())
+        if spent + n**f.n_latents > MOST_NODES:
+            return value, moved, most
 
 
 def _panels(f: _Integrand, reach: Floats) -> tuple[Floats, Floats, int]:
