@@ -317,9 +317,9 @@ def _steps(values: Floats, axis: int) -> Floats:
 
 
 def _lattice(f: _Integrand, box: _Box, still: float) -> tuple[Floats, Floats, int]:
-    """Trapezoidal rule with the spacing halved: log integrals (n,), their last change (n,), most nodes a side.
+    """Trapezoidal rule with the spacing halved, over the box of the rows that still move.
 
-    Over the box of those rows that still move.
+    Log integrals (n,), their last change (n,), and the most nodes a side.
     """
     going, value, moved, spent = np.arange(f.n_rows), np.full(f.n_rows, np.inf), np.full(f.n_rows, np.inf), 0
     low, side = box.low.min(axis=0), box.high.max(axis=0) - box.low.min(axis=0)
@@ -333,7 +333,7 @@ def _lattice(f: _Integrand, box: _Box, still: float) -> tuple[Floats, Floats, in
         if len(going) == 0:
             return value, moved, most
         low, side = box.low[going].min(axis=0), box.high[going].max(axis=0) - box.low[going].min(axis=0)
-        n = math.ceil(2 * n * (side / before).max())
+        n = max(math.ceil(2 * n * (side / before).max()), COARSEST[f.n_latents])
         if spent + n**f.n_latents > MOST_NODES:
             return value, moved, most
 

@@ -7,9 +7,9 @@ r"""A variational autoencoder: a normal latent behind a neural network, with its
 
 Sources: D. P. Kingma and M. Welling (2014), arXiv:1312.6114, appendix C; D. J. Rezende, S. Mohamed and D. Wierstra
 (2014), arXiv:1401.4082. The marginal has no closed form. With one or two latents it is an integral that two quadrature
-rules agree on to 1e-6 nats (`logpx.quadrature`); the decoder is evaluated at a node once for all rows of x, whose
-densities are then one matrix product. With more latents there is no exact route, and log p(x) is what is to be
-estimated.
+rules agree on to 1e-6 nats (`logpx.quadrature`); the decoder is evaluated at a node once for those rows of x that need
+it there, whose densities are then one matrix product. With more latents there is no exact route, and log p(x) is what
+is to be estimated.
 
 The kernel takes strips of samples through the decoder (`logpx.dense`, `logpx.activations`). Cost of d → h → p with tanh
 and Bernoulli pixels: h (d + p) multiply-adds, h hyperbolic tangents, p exponentials and p/64 logarithms a sample: the
@@ -193,7 +193,7 @@ class VAE:
     def log_likelihood(self, X: ArrayLike, Z: ArrayLike) -> Floats:
         """log p(x_i given z_j) in nats of every row of X (n, p) at every row of Z (m, d), as (n, m).
 
-        By one matrix product (three where the decoder gives scales), with x and means taken from the rows' mean.
+        By one matrix product (two where the decoder gives scales), with x and means taken from the rows' mean.
         """
         rows, latents = self._rows(np.atleast_2d(X))[0], self._latents(Z)
         pieces = [self._log_likelihood(rows, latents[i : i + PIECE]) for i in range(0, len(latents), PIECE)]
