@@ -74,6 +74,25 @@ def test_rows_of_any_kind_share_their_nodes():
     assert holds(certified(stacked(*log_fs), 5, 2), exact, 1e-9)
 
 
+def test_a_row_costs_with_others_not_much_more_than_alone():
+    """One of them far out, with a large cube, one narrow. The same bits as where all rows are asked for everywhere."""
+    means, variances, values = np.array([[0, 12], [0, 0.2], [0, -1]]), np.array([1, 1e-3, 1]), []
+
+    def log_f(z, rows):
+        values.append(len(rows) * z.shape[1])
+        return -0.5 * ((z - means[rows][:, :, None]) ** 2).sum(axis=1) / variances[rows][:, None]
+
+    some = certified(log_f, 3, 2, by_rows=True)
+    together = sum(values)
+    assert holds(some, np.log(2 * np.pi * variances), 1e-9)
+    every = certified(lambda z: log_f(z, np.arange(3)), 3, 2)
+    np.testing.assert_array_equal([some.value, some.error], [every.value, every.error])
+    values.clear()
+    for row in range(3):
+        certified(lambda z, _, row=row: log_f(z, np.array([row])), 1, 2, by_rows=True)
+    assert sum(values) < together < 1.6 * sum(values)
+
+
 def digits(n):
     images = load_digits().data / 16
     return PPCA.fit(images[:1000], 2), images[1000 : 1000 + n]
@@ -112,6 +131,32 @@ def test_a_kink_is_certified_where_nodes_suffice_and_refused_where_they_do_not(m
         found.required()
 
 
+def test_panels_of_a_row_are_those_it_has_alone(monkeypatch):
+    """Two with kinks along lines, for which nodes run out; one with a kink at a point: few panels, but small ones."""
+    monkeypatch.setattr(quadrature, "MOST_NODES", 2**18)
+    kinks = (
+        lambda z: np.abs(z[0] - 0.1234),
+        lambda z: np.abs(z[1] + 0.4321),
+        lambda z: np.hypot(z[0] - 0.1234, z[1] + 0.4321),
+    )
+
+    def panels(rows):
+        def log_f(z):
+            return np.array([-kinks[row](z) - 0.5 * (z**2).sum(axis=0) for row in rows])
+
+        f = quadrature._Integrand(log_f, False, len(rows), np.arange(len(rows)), 2, 0.125)
+        return *quadrature._panels(f, np.full(len(rows), 8.0))[:2], int(f.asked[0])
+
+    alone = [panels([row]) for row in range(3)]
+    assert all(n_nodes <= 2**18 for _, _, n_nodes in alone)
+    assert alone[2][1] < 1e-9 < 1e-6 < min(alone[0][1], alone[1][1])
+    for company in ([0, 1], [0, 2]):
+        values, changes, _ = panels(company)
+        for row, value, change in zip(company, values, changes, strict=True):
+            assert value == pytest.approx(alone[row][0][0], rel=1e-12)
+            assert change == pytest.approx(alone[row][1][0], rel=1e-6)
+
+
 def test_an_edge_is_refused(monkeypatch):
     monkeypatch.setattr(quadrature, "MOST_NODES", 2**20)
     log_f = mixture([1.0], [[0.0, 0.0]], [np.eye(2)])
@@ -135,6 +180,24 @@ def test_a_mode_as_wide_as_promised_is_seen_under_any_other(seed):
     where = rng.uniform(-2, 2, (2, d))
     log_f = mixture([1 - 1e-3, 1e-3], where, [np.eye(d), np.eye(d) / 32**2])
     assert holds(certified(log_f, 1, d), 0.0, 1e-9)
+
+
+def test_modes_as_wide_as_promised_are_seen_in_every_row_and_missed_by_coarser_nodes():
+    """Each row has a narrow mode of a thousandth of its mass under a wide one, elsewhere than the others."""
+    rng = np.random.default_rng(7)
+    wide = rng.uniform(-2, 2, (12, 2, 1))
+    narrow = wide + rng.uniform(-2, 2, (12, 2, 1))
+
+    def log_f(z, rows):
+        parts = [
+            np.log(share / (2 * np.pi * width**2)) - 0.5 * ((z - where[rows]) ** 2).sum(axis=1) / width**2
+            for share, where, width in ((1 - 1e-3, wide, 1.0), (1e-3, narrow, 1 / 32))
+        ]
+        return np.logaddexp(*parts)
+
+    assert holds(certified(log_f, 12, 2, by_rows=True), 0.0, 1e-9)
+    coarse = certified(log_f, 12, 2, by_rows=True, narrowest=1 / 4)
+    assert np.sum(np.abs(coarse.value - np.log1p(-1e-3)) < 1e-6) > 3
 
 
 def test_a_narrower_mode_is_seen_where_it_is_asked_for():
@@ -239,6 +302,20 @@ def test_a_planted_bug_is_seen(monkeypatch, plant):
 # -- how it asks --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("d", [1, 2])
+def test_a_scan_in_slabs_is_the_scan_of_all(monkeypatch, d):
+    """Neighbours across the edges of slabs too: modes between nodes show by the steps to these alone."""
+    rng, low, high = np.random.default_rng(3), np.full(d, -8.0), np.full(d, 8.0)
+    log_fs = [mixture([1.0], rng.uniform(-7, 7, (1, d)), [10.0 ** rng.uniform(-4, 0) * np.eye(d)]) for _ in range(9)]
+    f = quadrature._Integrand(stacked(*log_fs), False, 9, np.arange(9), d, 0.125)
+    whole = quadrature._scan(f, low, high, np.full(9, -np.inf))
+    monkeypatch.setattr(quadrature, "SCANNED", 0)
+    slabs = quadrature._scan(f, low, high, np.full(9, -np.inf))
+    for found, expected in zip(slabs[:3], whole[:3], strict=True):
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(slabs.rough, whole.rough, rtol=0, atol=1e-9)
+
+
 def test_memory_is_bounded_and_nodes_are_counted(monkeypatch):
     seen = []
     monkeypatch.setattr(quadrature, "PIECE", 2**15)
@@ -252,6 +329,18 @@ def test_memory_is_bounded_and_nodes_are_counted(monkeypatch):
     assert found.n_evaluations == sum(seen)
     assert "trapezoidal" in found.rules[0]
     assert "Gauss-Legendre" in found.rules[1]
+
+
+def test_a_bad_value_is_that_of_its_row():
+    """Row 2 of 3, once it is asked for without the first."""
+
+    def log_f(z, rows):
+        values = -0.5 * (z**2).sum(axis=0) * 10.0 ** rows[:, None]
+        values[(rows == 2) & (len(rows) < 3)] = np.nan
+        return values
+
+    with pytest.raises(InputError, match="log_f is nan for row 2 at z"):
+        certified(log_f, 3, 2, by_rows=True)
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,16 @@ def test_predictions_rest_on_measured_times_where_there_are_any(load, store):
     assert planned[1].seconds == pytest.approx(KINDS["ladder"].overhead + 1e-4 * evaluations)
 
 
+def test_quadratures_are_predicted_too(load, store):
+    """Of two latents, not of ten, where log p(x) is estimated, nor of models with a closed form."""
+    text = GALLERY.replace("n_latents = 10", "n_latents = [2, 10]").replace("n_scored = 20", "n_scored = 500")
+    planned = {(one.cell.model, one.cell.model_options["n_latents"]): one for one in runner.plan(load(text), store, 1)}
+    assert 5 < planned["vae_bernoulli", 2].seconds < 50
+    assert all(planned[model, 2].seconds < 1 for model in ("pca", "ppca"))
+    ten = planned["vae_bernoulli", 10]
+    assert KINDS["gallery"].evaluations(ten.cell) == 2**10 * 500
+
+
 def test_a_row_that_is_not_there_is_found_before_anything_runs(load, store, pretend):
     suite = load(LADDER.replace("n_samples", "rows = [500]\nn_samples"))
     for attempt in (runner.plan, runner.run):

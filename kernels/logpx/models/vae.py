@@ -7,9 +7,9 @@ r"""A variational autoencoder: a normal latent behind a neural network, with its
 
 Sources: D. P. Kingma and M. Welling (2014), arXiv:1312.6114, appendix C; D. J. Rezende, S. Mohamed and D. Wierstra
 (2014), arXiv:1401.4082. The marginal has no closed form. With one or two latents it is an integral that two quadrature
-rules agree on to 1e-6 nats (`logpx.quadrature`); the decoder is evaluated at a node once for all rows of x, whose
-densities are then one matrix product. With more latents there is no exact route, and log p(x) is what is to be
-estimated.
+rules agree on to 1e-6 nats (`logpx.quadrature`); the decoder is evaluated at a node once for those rows of x that need
+it there, whose densities are then one matrix product. With more latents there is no exact route, and log p(x) is what
+is to be estimated.
 
 The kernel takes strips of samples through the decoder (`logpx.dense`, `logpx.activations`). Cost of d → h → p with tanh
 and Bernoulli pixels: h (d + p) multiply-adds, h hyperbolic tangents, p exponentials and p/64 logarithms a sample: the
@@ -193,7 +193,7 @@ class VAE:
     def log_likelihood(self, X: ArrayLike, Z: ArrayLike) -> Floats:
         """log p(x_i given z_j) in nats of every row of X (n, p) at every row of Z (m, d), as (n, m).
 
-        By one matrix product (three where the decoder gives scales), with x and means taken from the rows' mean.
+        By one matrix product (two where the decoder gives scales), with x and means taken from the rows' mean.
         """
         rows, latents = self._rows(np.atleast_2d(X))[0], self._latents(Z)
         pieces = [self._log_likelihood(rows, latents[i : i + PIECE]) for i in range(0, len(latents), PIECE)]
@@ -203,10 +203,11 @@ class VAE:
         means, scales = self.halves(Z)
         if scales is None:
             return np.asarray(rows @ means.T - softplus(means).sum(axis=1))
-        centre = rows.mean(axis=0)
-        x, m, weights = rows - centre, means - centre, 1 / np.broadcast_to(scales, means.shape) ** 2
-        constant = 0.5 * np.log(weights / (2 * np.pi)).sum(axis=1) - 0.5 * (m * m * weights).sum(axis=1)
-        return np.asarray(x @ (m * weights).T - 0.5 * (x * x) @ weights.T + constant)
+        centre, weights = rows.mean(axis=0), np.atleast_2d(scales) ** -2.0
+        x, m = rows - centre, means - centre
+        scaled = m * weights
+        constant = 0.5 * np.log(weights / (2 * np.pi)).sum(axis=1) - 0.5 * (m * scaled).sum(axis=1)
+        return np.asarray(x @ scaled.T - 0.5 * (x * x) @ weights.T + constant)
 
     def _rows(self, x: ArrayLike) -> tuple[Floats, bool]:
         if self.likelihood == "bernoulli":
@@ -247,14 +248,14 @@ class VAE:
                 "logpx.estimate(model, x, n_samples=…) gives it with a standard error"
             )
 
-        def log_f(z: Floats) -> Floats:
+        def log_f(z: Floats, which: Integers) -> Floats:
             prior = -0.5 * (z * z).sum(axis=0) - 0.5 * self.n_latents * LOG_2PI
-            return self.log_likelihood(rows, z.T) + prior
+            return self.log_likelihood(rows[which], z.T) + prior
 
         tail = None if math.isinf(self._largest_likelihood()) else self._log_tail
         narrowest = max(min(WIDEST_SEEN, 0.5 * vae_modes.narrowest(self, rows)), NARROWEST_SEEN[self.n_latents])
         return quadrature.certified(
-            log_f, len(rows), self.n_latents, tolerance=tolerance, narrowest=narrowest, log_tail=tail
+            log_f, len(rows), self.n_latents, by_rows=True, tolerance=tolerance, narrowest=narrowest, log_tail=tail
         )
 
     def _largest_likelihood(self) -> float:

@@ -108,6 +108,15 @@ def test_a_narrow_posterior_is_seen_and_confirmed():
     np.testing.assert_allclose(model.log_marginal(X), second_routes.log_marginal(model, X), rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("kind", LIKELIHOODS)
+def test_rows_together_are_each_as_alone(kind):
+    """Rows of which some are asked for at more nodes than others."""
+    model = make(kind)
+    X = model.sample(4, 6)
+    alone = [model.log_marginal(x) for x in X]
+    np.testing.assert_allclose(model.log_marginal(X), alone, rtol=0, atol=1e-9)
+
+
 def test_the_narrowest_mode_is_that_of_the_posterior():
     """A linear decoder: the least eigenvalue of the posterior's covariance, in closed form."""
     rng = np.random.default_rng(3)
