@@ -10,8 +10,8 @@ are added side by side, and blocks are merged by a binary counter, so that the r
 result does not depend on the memory layout asked for.
 
 The exponential is `vecmath.exp_narrow` with one step of reduction and one coefficient less: its error is 3e−16, and
-3e−17 more for every nat that an element lies below the shift, by which its share of the sum has fallen too. Cost: 0.6
-ns an element on one core with AVX-512; the multiply-adds alone are 0.45.
+3e−17 more for every nat that an element lies off the shift: below it its share of the sum has fallen too, and above it
+lies by 8 at most. Cost: 0.4 ns an element on one core with AVX-512, as the multiply-adds alone, and 1.2 µs a call.
 """
 
 import math
@@ -35,8 +35,8 @@ _BLOCK = 8 * _STEP
 _SIDES, _SLOTS = 2 * _STRIP, 2 * 64
 #: Below it exp(a − m) is nothing beside the largest element's share: such elements are raised to it.
 _FAR_BELOW = -700.0
-#: How far above the shift an element may lie.
-_ABOVE = 4.0
+#: How far above the shift an element may lie: farther, and its exponential would err by more than 5e−16.
+_ABOVE = 8.0
 
 _LOG2_E, _LN2, _U52 = 1.4426950408889634, 0.6931471805599453, np.uint64(52)
 
