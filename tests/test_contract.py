@@ -24,7 +24,8 @@ LAYERS = {
         ("checks", "faults", "fingerprint"),
         ("_pipelines",),
         ("_jit",),
-        ("vecmath", "guards", "tiles"),
+        ("vecmath", "stack", "tiles"),
+        ("guards",),
         ("dense", "activations"),
         ("reduce", "pareto", "totals", "dyadic", "groups", "largest"),
         ("tree", "quadrature"),
@@ -90,7 +91,7 @@ COMPILERS = {"logpx._jit", "logpx._pipelines"}
 #: Only _jit sets compile options. Types are free; these files may import what an intrinsic is made of.
 NUMBA_TYPES = {"numba.types"}
 INTRINSIC = {"numba.core", "numba.extending", "llvmlite.ir"}
-NUMBA_ALLOWED = dict.fromkeys(("logpx.vecmath", "logpx.dense", "logpx.points.sobol"), INTRINSIC)
+NUMBA_ALLOWED = dict.fromkeys(("logpx.vecmath", "logpx.stack", "logpx.dense", "logpx.points.sobol"), INTRINSIC)
 NUMBA_ALLOWED["logpx.shipping"] = {"numba.cloudpickle"}
 COMPILE_NAMES = {"njit", "jit", "vectorize", "guvectorize", "generated_jit", "stencil", "cfunc", "jitclass", "prange"}
 COMPILE_OPTIONS = {"fastmath", "parallel", "boundscheck", "error_model", "forceinline"}

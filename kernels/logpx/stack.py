@@ -18,7 +18,6 @@ from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
 
 from logpx import _jit
 
@@ -46,10 +45,11 @@ def _on_stack(typing_context, n, like):
             space: Any = builder.alloca(ir.ArrayType(kind, length))
         space.align = 64
         size = context.get_abi_sizeof(kind)
-        made = make_array(array)(context, builder)
+        made = context.make_array(array)(context, builder)
         count, step = (ir.Constant(ir.IntType(64), number) for number in (length, size))
         nobody = ir.Constant(cgutils.voidptr_t, None)  # no counts of who holds it
-        populate_array(made, builder.bitcast(space, kind.as_pointer()), [count], [step], step, nobody)
+        data = builder.bitcast(space, kind.as_pointer())
+        context.populate_array(made, data=data, shape=[count], strides=[step], itemsize=step, meminfo=nobody)
         return made._getvalue()
 
     return array(n, like), build
@@ -61,7 +61,7 @@ def _uncounted(typing_context, arrays):
 
     def build(context, builder, signature, arguments):
         given = cgutils.unpack_tuple(builder, arguments[0])
-        made = [make_array(kind)(context, builder, one) for kind, one in zip(arrays, given, strict=True)]
+        made = [context.make_array(kind)(context, builder, one) for kind, one in zip(arrays, given, strict=True)]
         for one in made:
             one.meminfo = ir.Constant(one.meminfo.type, None)
             one.parent = ir.Constant(one.parent.type, None)

@@ -128,8 +128,7 @@ def test_what_stages_cannot_be_timed_on_is_refused(load, monkeypatch):
 
 @pytest.mark.skipif(not assembly.supported(), reason="machine code is counted on x86-64 with AVX2 alone")
 def test_a_log_sum_exp_is_counted():
-    """28 operations an element (11 multiply-adds, a product, five sums), and the first of four blocks is summed twice:
-    its first element is too far below its largest."""
+    """28 operations an element: 11 multiply-adds, a product, five sums; none is summed twice."""
     counts = dict(zip(CLASSES, limits.counts(), strict=True))
-    assert counts["flops"] == pytest.approx(28 * 5 / 4, rel=0.01)
-    assert counts["load_bytes"] >= 8 * 5 / 4
+    assert counts["flops"] == pytest.approx(28, rel=0.01)
+    assert counts["load_bytes"] >= 8
