@@ -57,8 +57,9 @@ def rmse_from_moments(
 
 
 def bootstrap_seed(cell: Mapping[str, Any], level: int | None = None) -> int:
-    """A seed of its own for every level of a cell, or for its replicates (None), by the cell's coordinates alone: the
-    same data have the same interval after the source, and with it the cell's key, has changed."""
+    """A seed for a level of a cell, or for its replicates (None), by the cell's coordinates alone: the same data have
+    the same interval after the source, and with it the cell's key, has changed. Cells that share all of `COORDINATES`
+    share it, and resample the same replicates."""
     return int(content_key([*(cell.get(name) for name in COORDINATES), level])[:16], 16)
 
 

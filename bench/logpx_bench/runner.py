@@ -88,7 +88,7 @@ def predict(cell: Cell, store: Store | None, threads: int) -> tuple[float, bool]
     if kind.duration is not None:
         return kind.duration(cell), False
     if kind.evaluations(cell) == 0:
-        return kind.overhead, False
+        return kind.overhead + kind.besides(cell), False
     subject = data.build(cell.model, _own(cell), cell.data)
     threads, d = cell.threads or threads, int(subject.model.n_latents)
     ns = default_ns(d) / threads
@@ -101,7 +101,7 @@ def predict(cell: Cell, store: Store | None, threads: int) -> tuple[float, bool]
         )
     if found:
         ns = 1e9 * found[0]["seconds"] / found[0]["n_evaluations"] * found[0]["threads"] / threads
-    return kind.overhead + 1e-9 * ns * kind.evaluations(cell), bool(found)
+    return kind.overhead + kind.besides(cell) + 1e-9 * ns * kind.evaluations(cell), bool(found)
 
 
 def _own(cell: Cell) -> dict[str, Any]:

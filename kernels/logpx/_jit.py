@@ -188,8 +188,7 @@ def kernel(kind, *, dtypes=("float64",), cache=True):
 
     def decorate(function):
         dispatcher = _njit(function, cache)
-        if not DISABLED:
-            _pipelines.remember_results(dispatcher)
+        _pipelines.remember_results(dispatcher)
         dispatcher.kind = kind
         dispatcher.dtypes = tuple(dtypes)
         dispatcher.ready, dispatcher.cached = set(), cache

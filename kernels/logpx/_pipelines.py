@@ -138,11 +138,13 @@ class Inside:
 def remember_results(dispatcher):
     """Have a dispatcher look up each signature once: Numba does so in every call for every function that is passed by
     pointer, and that was more than half of the fixed cost of a task. A signature is known by its identity, and kept."""
-    look_up, found = dispatcher.get_compile_result, {}
+    look_up, found = getattr(dispatcher, "get_compile_result", None), {}
+    if look_up is None:  # plain Python, or a Numba that has another way
+        return
 
     def get_compile_result(signature):
         if id(signature) not in found:
             found[id(signature)] = signature, look_up(signature)
         return found[id(signature)][1]
 
-    dispatcher.get_compile_result, dispatcher.results = get_compile_result, found
+    dispatcher.get_compile_result = get_compile_result

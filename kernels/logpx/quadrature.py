@@ -50,7 +50,8 @@ MOST_LATENTS = 2
 PIECE, SCANNED, TOGETHER = 2**20, 2**22, 4096
 #: Half the side of the first cube; its growth where mass or tail asks for more; the largest.
 FIRST_REACH, GROWTH, LAST_REACH = 8.0, 1.5, 1000.0
-#: Fewest nodes a side of a scan, of a look at a face and of the first lattice; most nodes of a rule, levels together.
+#: Fewest nodes a side of a scan, a look at a face and the first lattice; most of a row's rule, levels together
+#: (of all rows' panels: four times that).
 SCAN, FACE, COARSEST, MOST_NODES = {1: 4096, 2: 128}, 4096, {1: 64, 2: 32}, 2**23
 #: Nats below the top at which nodes are dropped; nats that stand for the log of zero in differences.
 CUT, ZERO = 60.0, -1e300
@@ -209,9 +210,6 @@ def certified(
     return Certified(lattice, error, aim, int(f.asked[0]), rules)
 
 
-# -- where the mass is --------------------------------------------------------------------------------------------
-
-
 class _Box(NamedTuple):
     """Corners (n, d) of where each row's mass is, its top (n,) and a rough log integral (n,)."""
 
@@ -278,16 +276,21 @@ def _box(f: _Integrand, reach: float) -> _Box:
 
 
 def _scan(f: _Integrand, low: Floats, high: Floats, top: Floats) -> _Box:
-    """The part of a box (d,) that is kept for each row, with a node to spare; tops (n,) as far as known.
+    """The part of a box (d,) that is kept for each row, with a node to spare; tops (n,) as far as known."""
+    n = 1 + f.intervals(float((high - low).max()), SCAN[f.n_latents])
+    axes = [np.linspace(a, b, n) for a, b in zip(low, high, strict=True)]
+    groups = np.array_split(np.arange(f.n_rows), min(f.n_rows, math.ceil(f.n_latents * f.n_rows * n / SCANNED)))
+    return _Box(*map(np.concatenate, zip(*[_scanned(f.of(rows), axes, top[rows]) for rows in groups], strict=True)))
+
+
+def _scanned(f: _Integrand, axes: list[Floats], top: Floats) -> _Box:
+    """The same of a grid.
 
     Kept are nodes whose value, plus for each axis the larger difference from its two neighbours there, comes within
     CUT of the top. Of these sums only the largest on each line across an axis is remembered.
     """
-    d = f.n_latents
-    n = 1 + f.intervals(float((high - low).max()), SCAN[d])
-    axes = [np.linspace(a, b, n) for a, b in zip(low, high, strict=True)]
-    largest = np.full((d, f.n_rows, n), -np.inf)
-    top, rough = top.copy(), np.full(f.n_rows, -np.inf)
+    d, n = f.n_latents, len(axes[0])
+    largest, rough = np.full((d, f.n_rows, n), -np.inf), np.full(f.n_rows, -np.inf)
     thick = max(SCANNED // (f.n_rows * n ** (d - 1)), 2)
     for start in range(0, n, thick):
         first, inner = max(start - 1, 0), slice(start, min(start + thick, n))
@@ -304,16 +307,13 @@ def _scan(f: _Integrand, low: Floats, high: Floats, top: Floats) -> _Box:
     kept = largest >= (top - CUT)[:, None]
     ends = np.maximum(kept.argmax(axis=2) - 1, 0), np.minimum(n - kept[:, :, ::-1].argmax(axis=2), n - 1)
     lows, highs = (np.stack([nodes[at] for nodes, at in zip(axes, end, strict=True)], axis=1) for end in ends)
-    return _Box(lows, highs, top, rough + np.log((high - low) / (n - 1)).sum())
+    return _Box(lows, highs, top, rough + np.log([nodes[1] - nodes[0] for nodes in axes]).sum())
 
 
 def _steps(values: Floats, axis: int) -> Floats:
     """Of each node the larger difference from its two neighbours along an axis."""
     step, edge = np.abs(np.diff(values, axis=axis)), np.zeros_like(values.take([0], axis))
     return np.maximum(np.concatenate([edge, step], axis), np.concatenate([step, edge], axis))
-
-
-# -- the two rules ------------------------------------------------------------------------------------------------
 
 
 def _lattice(f: _Integrand, box: _Box, still: float) -> tuple[Floats, Floats, int]:
@@ -348,6 +348,7 @@ def _panels(f: _Integrand, reach: Floats) -> tuple[Floats, Floats, int]:
     cubes = (corners + width > LOW * reach[:, None, None]) & (corners < HIGH * reach[:, None, None])
     needed = cubes.all(axis=1)
     coarse, spent, n_left = _integrals(f, corners, width, needed), needed.sum(axis=1), np.zeros(f.n_rows, dtype=int)
+    asked = needed.shape[1]
     done, total, changed = np.full(f.n_rows, -np.inf), np.full(f.n_rows, -np.inf), np.zeros(f.n_rows)
     while True:
         children = corners[:, :, None] + width * halving
@@ -358,10 +359,12 @@ def _panels(f: _Integrand, reach: Floats) -> tuple[Floats, Floats, int]:
         with np.errstate(over="ignore", invalid="ignore"):
             change = np.abs(np.exp(coarse - total[:, None]) - np.exp(fine - total[:, None]))
             changed *= np.where(changed > 0, np.exp(before - total), 0.0)
-        spent += halves * needed.sum(axis=1)
+        spent, asked = spent + halves * needed.sum(axis=1), asked + halves * needed.shape[1]
         unsettled = needed & ~(change <= SETTLED)
-        afford = (spent + halves**2 * unsettled.sum(axis=1)) * per_panel <= MOST_NODES
-        unsettled &= afford[:, None]
+        unsettled &= ((spent + halves**2 * unsettled.sum(axis=1)) * per_panel <= MOST_NODES)[:, None]
+        frugal = np.argsort(unsettled.sum(axis=1), kind="stable")  # the first to go on, where not all can
+        union = np.logical_or.accumulate(unsettled[frugal], axis=0).sum(axis=1)
+        unsettled[frugal] &= ((asked + halves**2 * union) * per_panel <= 4 * MOST_NODES)[:, None]
         settled = needed & ~unsettled
         changed += np.where(settled, change, 0.0).sum(axis=1)
         done = np.logaddexp(done, np.logaddexp.reduce(np.where(settled, fine, -np.inf), axis=1))

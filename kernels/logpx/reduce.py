@@ -4,10 +4,10 @@
     of two blocks, m ≥ m':  (m, s + exp(m' − m) s');   at the end  log Σ exp(a_i) = m + log s
 
 as SciPy defines it at the edges: an empty sum is −inf, all −inf gives −inf, any +inf gives +inf, any nan gives
-nan. The data are read once: a block is shifted by the largest element seen so far, and only one that exceeds it by more
-than a little is summed again, shifted by its own. A block costs one vectorised exponential an element; its strips
-are added side by side, and blocks are merged by a binary counter, so that the rounding error grows like log n and the
-result does not depend on the memory layout asked for.
+nan. The data are read once: a block is shifted by a large element seen before it, and only one with elements that
+exceed the shift by more than a little is summed again, shifted by its largest. A block costs one vectorised exponential
+an element; its strips are added side by side, and blocks are merged by a binary counter, so that the rounding error
+grows like log n and the result does not depend on the memory layout asked for.
 
 The exponential is `vecmath.exp_narrow` with one step of reduction and one coefficient less: its error is 3e−16, and
 3e−17 more for every nat that an element lies off the shift: below it its share of the sum has fallen too, and above it
@@ -35,7 +35,8 @@ _BLOCK = 8 * _STEP
 _SIDES, _SLOTS = 2 * _STRIP, 2 * 64
 #: Below it exp(a − m) is nothing beside the largest element's share: such elements are raised to it.
 _FAR_BELOW = -700.0
-#: How far above the shift an element may lie: farther, and its exponential would err by more than 5e−16.
+#: How far above the shift an element may lie: its exponential then errs by up to 6e−16, a little more where a product
+#: and a sum are never fused.
 _ABOVE = 8.0
 
 _LOG2_E, _LN2, _U52 = 1.4426950408889634, 0.6931471805599453, np.uint64(52)

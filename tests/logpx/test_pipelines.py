@@ -93,10 +93,11 @@ def test_a_function_passed_by_pointer_is_looked_up_once():
         tree(logs, n, moments, head, workspace)
 
     _jit.compile_kernel(fill)
-    seen = []
+    plain, asked = fill.get_compile_result, []
+    fill.get_compile_result = lambda signature: asked.append(signature) or plain(signature)
+    _pipelines.remember_results(fill)
     for _ in range(20):
         logs = np.zeros(3)
         call(fill, logs, 2, np.zeros((1, 1, 1)), np.zeros(1), np.zeros(1))
         assert logs.tolist() == [7.0, 7.0, 0.0]
-        seen.append(len(fill.results))
-    assert set(seen) == {2}, "one for either address that Numba asks for, however often it is called"
+    assert 1 <= len(asked) <= 2, "one for either address that Numba asks for, however often it is called"

@@ -157,6 +157,21 @@ def test_panels_of_a_row_are_those_it_has_alone(monkeypatch):
             assert change == pytest.approx(alone[row][1][0], rel=1e-6)
 
 
+def test_rows_that_cannot_all_go_on_leave_the_nodes_to_the_frugal(monkeypatch):
+    """Thirty with kinks along lines of their own, and one with a kink at a point, which alone is settled."""
+    monkeypatch.setattr(quadrature, "MOST_NODES", 2**18)
+    places = np.linspace(-2, 2, 30)
+
+    def log_f(z):
+        lines = [-np.abs(np.cos(a) * z[0] + np.sin(a) * z[1] - a) for a in places]
+        return np.array([*lines, -np.hypot(z[0] - 0.1234, z[1] + 0.4321)]) - 0.5 * (z**2).sum(axis=0)
+
+    f = quadrature._Integrand(log_f, False, 31, np.arange(31), 2, 0.125)
+    _, changed, _ = quadrature._panels(f, np.full(31, 8.0))
+    assert f.asked[0] <= 4 * 2**18
+    assert changed[30] < 1e-9 < 1e-6 < changed[:30].min()
+
+
 def test_an_edge_is_refused(monkeypatch):
     monkeypatch.setattr(quadrature, "MOST_NODES", 2**20)
     log_f = mixture([1.0], [[0.0, 0.0]], [np.eye(2)])
@@ -309,7 +324,7 @@ def test_a_scan_in_slabs_is_the_scan_of_all(monkeypatch, d):
     log_fs = [mixture([1.0], rng.uniform(-7, 7, (1, d)), [10.0 ** rng.uniform(-4, 0) * np.eye(d)]) for _ in range(9)]
     f = quadrature._Integrand(stacked(*log_fs), False, 9, np.arange(9), d, 0.125)
     whole = quadrature._scan(f, low, high, np.full(9, -np.inf))
-    monkeypatch.setattr(quadrature, "SCANNED", 0)
+    monkeypatch.setattr(quadrature, "SCANNED", 1)
     slabs = quadrature._scan(f, low, high, np.full(9, -np.inf))
     for found, expected in zip(slabs[:3], whole[:3], strict=True):
         np.testing.assert_array_equal(found, expected)

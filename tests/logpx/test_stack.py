@@ -28,11 +28,11 @@ def test_a_room_holds_what_is_written_in_each_turn_of_a_loop(dtype):
     @_jit.uncached
     def total(like):
         found = 0.0
-        for i in range(10_000):
+        for i in range(100_000):
             found += np.float64(_triangle(like, i))
         return found
 
-    assert total(np.zeros(1, dtype)) == sum((N - 1) * N // 2 + (N - 1) * i for i in range(10_000))
+    assert total(np.zeros(1, dtype)) == sum((N - 1) * N // 2 + (N - 1) * i for i in range(100_000))
 
 
 def test_rooms_do_not_overlap_and_begin_at_cache_lines():

@@ -207,8 +207,7 @@ def test_quadratures_are_predicted_too(load, store):
     planned = {(one.cell.model, one.cell.model_options["n_latents"]): one for one in runner.plan(load(text), store, 1)}
     assert 5 < planned["vae_bernoulli", 2].seconds < 50
     assert all(planned[model, 2].seconds < 1 for model in ("pca", "ppca"))
-    ten = planned["vae_bernoulli", 10]
-    assert KINDS["gallery"].evaluations(ten.cell) == 2**10 * 500
+    assert planned["vae_bernoulli", 10].seconds < 5
 
 
 def test_a_row_that_is_not_there_is_found_before_anything_runs(load, store, pretend):

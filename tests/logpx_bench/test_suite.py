@@ -66,7 +66,16 @@ def test_suites_that_come_along_are_good(name):
     suite = suites.load(suites.find(name))
     names = {"error_against_k", "dimension", "proposal_quality", "scaling", "large_k", "digits", "ranking", "stages"}
     names |= {"models", "vae"}
-    races = {"peers", "peers_chains", "peers_one_core", "peers_kernels", "peers_reductions", "peers_memory", "itself"}
+    races = {
+        "peers",
+        "peers_chains",
+        "peers_autoencoders",
+        "peers_one_core",
+        "peers_kernels",
+        "peers_reductions",
+        "peers_memory",
+        "itself",
+    }
     others = {"peers": races, "large_k": {"large_k"}, "article": names | {"limits", "vae_ladder"}}
     assert {one.name for one in suite.experiments} == others.get(name, names | {"limits"})
     assert suite.title

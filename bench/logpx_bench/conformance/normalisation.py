@@ -267,15 +267,17 @@ def _farther(subject: Subject, total: Total, box: Box) -> Total | Finding:
         before = time.perf_counter()
         try:
             more, cut = _rule(subject, box.wider)
+            usable = math.isfinite(more.value)
+            grows = usable and not more.agrees(total)
+            found = _settled(subject, box.wider) if grows and not cut else None
         except _UnevenError:
             raise
         except Exception:  # of the user's own functions, so far from where they were meant for
             break
-        if not math.isfinite(more.value):
+        if not usable:
             break
-        looked, box, grew = True, box.wider, 0.0 if more.agrees(total) else more.value - total.value
-        if grew and not cut:
-            found = _settled(subject, box)
+        looked, box, grew = True, box.wider, more.value - total.value if grows else 0.0
+        if grows and not cut:
             if found is None:
                 return Finding(SKIP, _UNSETTLED)
             grew, total, box = found[0].value - total.value, found[0], found[1].coarser

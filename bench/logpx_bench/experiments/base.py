@@ -156,6 +156,8 @@ class Kind:
         Why a model of the user's own cannot take part (`logpx_bench.guests`); empty where it can.
     duration : (cell) -> float, or None
         All the seconds of a cell, for predictions, where it is not evaluations that take them.
+    besides : (cell) -> float
+        Seconds of a cell that neither its evaluations nor threads have part in, for predictions.
     expand : (suite name, experiment) -> list of Cell
         Its cells, in the order they run.
     run : (cell, resources) -> Record
@@ -183,12 +185,13 @@ class Kind:
     resumes: Literal["never", "asked", "always"] = "never"
     closed: str = "it measures no model of the suite's choice"
     duration: Callable[[Cell], float] | None = None
+    besides: Callable[[Cell], float] = lambda cell: 0.0
 
 
-def certified_values(cell: Cell) -> int:
-    """Values of log p(x, z) that the exact log p(x) of a row takes where it is a quadrature, about; else 0."""
+def certified_seconds(cell: Cell, n_rows: int) -> float:
+    """Seconds that the exact log p(x) of so many rows takes where it is a quadrature, by one thread, about; else 0."""
     n_latents = cell.model_options.get("n_latents", 0) if cell.model.startswith("vae_") else 0
-    return 10**6 if 0 < n_latents <= quadrature.MOST_LATENTS else 0
+    return 0.04 * n_rows if 0 < n_latents <= quadrature.MOST_LATENTS else 0.0
 
 
 def power(n: int) -> str:

@@ -104,17 +104,12 @@ def name(peer: str) -> str:
 
 def kind(row: s.Row) -> str:
     """What kind of case a row is of, in words, with its number of threads."""
-    return f"{KINDS.get(_start(row), row['case'])}, {threads_words(int(row['threads']))}"
+    return f"{KINDS.get(_start(row), row['case'])}, {counted(int(row['threads']), 'thread')}"
 
 
 def case(row: s.Row) -> str:
     """The case of a row in words."""
     return CASES.get(row["case"], row["case"])
-
-
-def threads_words(threads: int) -> str:
-    """A count of threads in words."""
-    return counted(threads, "thread")
 
 
 def timed(table: s.Table) -> s.Table:
@@ -236,7 +231,7 @@ def caption(table: s.Table) -> str:
     chains: dict[str, s.Table] = {}
     for row in rows:
         if row["case"].startswith("chain"):
-            chains.setdefault(f"{case(row)}, {row['dtype']}, {threads_words(int(row['threads']))}", []).append(row)
+            chains.setdefault(f"{case(row)}, {row['dtype']}, {counted(int(row['threads']), 'thread')}", []).append(row)
     parts = [f"{where}: {_fastest(own)}" for where, own in chains.items()]
     text = (
         "The fastest other library in a whole chain, as a multiple of our time (in brackets the fastest by its own "

@@ -45,7 +45,7 @@ def against_k(table: s.Table) -> list[s.Series]:
         for each in s.by_estimator([row for row in table if row["threads"] == threads], "n_samples"):
             line, marker = VARIANT_LINES[position % 4], VARIANT_MARKERS[position % 6]
             look = each.look._replace(line=line, marker=marker) if position else each.look
-            result.append(each._replace(name=f"{s.one_line(each)}, {threads_words(threads)}", look=look))
+            result.append(each._replace(name=f"{s.one_line(each)}, {counted(threads, 'thread')}", look=look))
     return result
 
 
@@ -72,11 +72,6 @@ def speedups(each: s.Series) -> list[tuple[int, words.Measured]]:
         )
         for row in each.rows
     ]
-
-
-def threads_words(threads: int) -> str:
-    """A count of threads in words."""
-    return counted(threads, "thread")
 
 
 def draw(table: s.Table) -> Figure:
@@ -211,7 +206,7 @@ def _speed_sentence(table: s.Table) -> str:
         return f"More threads brought nothing{at} in this run: a speed-up of {span} at best. "
     cores = table[0]["n_cores"] or "an unknown number of"
     on = f"({s.one_line(each)}, on {counted(cores, 'core')})"
-    return f"The best speed-up{at} is {span}, with {threads_words(threads)} {on}. "
+    return f"The best speed-up{at} is {span}, with {counted(threads, 'thread')} {on}. "
 
 
 def _memory_sentence(table: s.Table) -> str:
@@ -222,7 +217,7 @@ def _memory_sentence(table: s.Table) -> str:
         return ""
     few, many = max(known, key=lambda pair: float(pair[1]["peak_bytes"] / pair[0]["peak_bytes"]))
     growth = _growth(many["peak_bytes"] / few["peak_bytes"])
-    return f"The peak with {threads_words(many['threads'])} is {growth} with {threads_words(few['threads'])}. "
+    return f"The peak with {counted(many['threads'], 'thread')} is {growth} with {counted(few['threads'], 'thread')}. "
 
 
 def _load_sentence(table: s.Table) -> str:

@@ -273,8 +273,8 @@ CASES = {
                 f"chain_vae_{d}",
                 f"whole chain, autoencoder, {d} latents, 128 hidden, 64 binary pixels",
                 "chain",
-                2**17,
-                2**17,
+                2**19,
+                2**19,
                 functools.partial(autoencoder, d, ROWS),
                 "vae",
             )

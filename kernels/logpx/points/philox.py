@@ -99,11 +99,6 @@ def philox4x32_10(counter, key):
 
 
 @leaf
-def _same(word):
-    return word
-
-
-@leaf
 def _words(state, start, pair, first, second):
     """The words of one pair of dimensions, for counters that share their upper 32 bits."""
     k0, k1 = state[0], state[1]
