@@ -6,8 +6,9 @@ images of ink or none; vae_gaussian_2, of the intensities of the pixels that var
 decoder(encoder(x)), which has no p(x).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,11 @@ def path(kind: str, n_latents: int) -> Path:
             f"n_latents is {n_latents}; {kind} was trained with {known}. Others: bench/examples/train_digits.py"
         )
     return WEIGHTS / f"{kind}_{n_latents}.json"
+
+
+def vae_latents(kind: str, options: Mapping[str, Any]) -> int:
+    """Latents of a variational autoencoder asked for by kind and options; 0 for any other model."""
+    return int(options["n_latents"]) if kind.startswith("vae_") else 0
 
 
 def vae(kind: str, n_latents: int) -> VAE:

@@ -163,8 +163,10 @@ def _merge(m, s, other_m, other_s):
 
 
 @inner
-def _row(a, lanes, padded, counter):
+def _row(a):
     """log Σ exp over one row: whole blocks, then whole steps, then a rest that is padded to a step."""
+    lanes, padded = stack.room(_SIDES, a), stack.room(_STEP, a)
+    counter = stack.room(_SLOTS, a).reshape(2, _SLOTS // 2)
     n, at, block = a.size, 0, 0
     m, s, shift = -math.inf, 0.0, -math.inf
     if n >= _STEP:
@@ -197,16 +199,14 @@ def _row(a, lanes, padded, counter):
 @compiled(_f8(_f8[::1]))
 def _logsumexp(a):
     (a,) = stack.borrowed((a,))
-    lanes, padded, counter = stack.room(_SIDES, a), stack.room(_STEP, a), stack.room(_SLOTS, a)
-    return _row(a, lanes, padded, counter.reshape(2, _SLOTS // 2))
+    return _row(a)
 
 
 @compiled(types.void(_f8[:, ::1], _f8[::1]))
 def _logsumexp_rows(a, out):
     a, out = stack.borrowed((a, out))
-    lanes, padded, counter = stack.room(_SIDES, a), stack.room(_STEP, a), stack.room(_SLOTS, a)
     for row in range(a.shape[0]):
-        out[row] = _row(a[row], lanes, padded, counter.reshape(2, _SLOTS // 2))
+        out[row] = _row(a[row])
 
 
 def logsumexp(a: ArrayLike, axis: int | tuple[int, ...] | None = None) -> np.float64 | np.ndarray:

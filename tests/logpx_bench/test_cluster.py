@@ -40,29 +40,11 @@ def bits(estimate):
     return estimate.ladder.to_bytes()
 
 
-@pytest.fixture(scope="module")
-def whole():
-    """A cluster of two workers, and an executor on it."""
-    with cluster.executor_for("dask", 2) as executor:
-        yield executor
-
-
-@pytest.fixture
-def executor(whole):
-    whole._client.wait_for_workers(2, timeout=60)
-    return whole
-
-
 @pytest.fixture
 def small_tasks(monkeypatch):
     """Tasks stay chunks, so that there are enough to kill workers between them."""
     monkeypatch.setattr(engine, "TASK_SECONDS", 0.0)
     monkeypatch.setattr(engine, "SMALLEST", engine.CHUNK)
-
-
-@pytest.fixture
-def address(executor):
-    return executor._client.scheduler.address
 
 
 @pytest.fixture(scope="module")

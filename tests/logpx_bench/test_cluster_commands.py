@@ -24,24 +24,6 @@ distributed = pytest.importorskip("distributed", reason="Dask is not installed (
 PPCA, X = logpx.models.PPCA.example()
 
 
-@pytest.fixture(scope="module")
-def whole():
-    """A cluster of two workers, and an executor on it."""
-    with cluster.executor_for("dask", 2) as executor:
-        yield executor
-
-
-@pytest.fixture
-def executor(whole):
-    whole._client.wait_for_workers(2, timeout=60)
-    return whole
-
-
-@pytest.fixture
-def address(executor):
-    return executor._client.scheduler.address
-
-
 def bits(estimate):
     return estimate.ladder.to_bytes()
 

@@ -21,14 +21,6 @@ made = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("report_sto
 EXACT, WIDTHS = made.EXACT, made.WIDTHS
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A store with every experiment; uniform is worst and importance best."""
-    path = made.build(tmp_path_factory.mktemp("figures") / "results.sqlite")
-    with Store.open(path, create=False) as opened:
-        yield opened
-
-
 @pytest.mark.parametrize("estimator", WIDTHS)
 @pytest.mark.parametrize("level", [0, 3, 10])
 def test_the_rmse_drawn_is_that_of_the_weights_by_brute_force(estimator, level, store):

@@ -18,14 +18,6 @@ SWAPPED = {"uniform": WIDTHS["importance"], "prior": WIDTHS["prior"], "importanc
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A store with every experiment; uniform is worst and importance best."""
-    path = made.build(tmp_path_factory.mktemp("figures") / "results.sqlite")
-    with Store.open(path, create=False) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def swapped(tmp_path_factory):
     """The same with importance worst and uniform best, and 8 replicates in place of 32."""
     path = made.build(tmp_path_factory.mktemp("swapped") / "results.sqlite", widths=SWAPPED, n_replicates=8)

@@ -6,9 +6,6 @@ import csv
 import hashlib
 import itertools
 import re
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,17 +19,6 @@ from logpx_bench.figures import FIGURES, save, style, words
 from logpx_bench.figures import series as s
 from logpx_bench.figures.labels import spread
 from logpx_bench.store import Store
-
-made = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("report_store.py"))))
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A store with every experiment; uniform is worst and importance best."""
-    path = made.build(tmp_path_factory.mktemp("figures") / "results.sqlite")
-    with Store.open(path, create=False) as opened:
-        yield opened
-
 
 # -- every figure -------------------------------------------------------------------------------------------------
 

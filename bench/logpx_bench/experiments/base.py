@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from logpx import _jit, quadrature
-from logpx_bench import data, machine
+from logpx_bench import data, machine, networks
 from logpx_bench.estimators import make_proposal
 from logpx_bench.options import Names, Option
 from logpx_bench.schema import content_key
@@ -190,8 +190,8 @@ class Kind:
 
 def certified_seconds(cell: Cell, n_rows: int) -> float:
     """Seconds that the exact log p(x) of so many rows takes where it is a quadrature, by one thread, about; else 0."""
-    n_latents = cell.model_options.get("n_latents", 0) if cell.model.startswith("vae_") else 0
-    return 0.04 * n_rows if 0 < n_latents <= quadrature.MOST_LATENTS else 0.0
+    certified = 0 < networks.vae_latents(cell.model, cell.model_options) <= quadrature.MOST_LATENTS
+    return 0.04 * n_rows if certified else 0.0
 
 
 def power(n: int) -> str:

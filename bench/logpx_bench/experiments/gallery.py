@@ -34,7 +34,7 @@ MIN_SAMPLES = 256
 
 def estimated(model: "Spec") -> bool:
     """Whether log p(x) of this model is not known exactly."""
-    return model.name.startswith("vae_") and model.options["n_latents"] > quadrature.MOST_LATENTS
+    return networks.vae_latents(model.name, model.options) > quadrature.MOST_LATENTS
 
 
 def expand(suite: str, experiment: "Experiment") -> list[Cell]:

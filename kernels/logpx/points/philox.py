@@ -108,42 +108,24 @@ def _words(state, start, pair, first, second):
 
 
 @leaf
-def _each(number, words, out):
-    for i in range(out.size):
-        out[i] = number(words[i])
-
-
-@leaf
-def _pairs(pair_of, a, b, first, second):
+def _apart(number, a, b, first, second):
+    """A number of each word."""
     for i in range(first.size):
-        first[i], second[i] = pair_of(a[i], b[i])
+        first[i] = number(a[i])
+    for i in range(second.size):
+        second[i] = number(b[i])
 
 
 @leaf
-def _uniforms(a, b, first, second):
-    _each(open_uniform, a, first)
-    _each(open_uniform, b, second)
+def _together(pair, a, b, first, second):
+    """Two numbers of two words."""
+    for i in range(first.size):
+        first[i], second[i] = pair(a[i], b[i])
 
 
 @leaf
-def _normals(a, b, first, second):
-    _pairs(normal_pair, a, b, first, second)
-
-
-@leaf
-def _uniforms32(a, b, first, second):
-    _each(open_uniform32, a, first)
-    _each(open_uniform32, b, second)
-
-
-@leaf
-def _normals32(a, b, first, second):
-    _pairs(normal_pair32, a, b, first, second)
-
-
-@leaf
-def _double(state, start, eps, numbers):
-    """float64: `numbers` of each pair of dimensions into eps (n_base, B), in runs that share their upper 32 bits."""
+def _double(state, start, eps, fill, number):
+    """float64: each pair of dimensions into eps (n_base, B), in runs that share their upper 32 bits."""
     n_base, n = eps.shape
     a, b, spare = stack.room(_RUN, state), stack.room(_RUN, state), stack.room(_RUN, eps)
     for j in range(0, n_base, 2):
@@ -153,13 +135,13 @@ def _double(state, start, eps, numbers):
             size = min(n - done, _RUN, np.int64(_LOW - (index & _LOW)) + 1)
             _words(state, index, np.uint64(j >> 1), a[:size], b[:size])
             other = eps[j + 1, done : done + size] if j + 1 < n_base else spare[:size]
-            numbers(a, b, eps[j, done : done + size], other)
+            fill(number, a, b, eps[j, done : done + size], other)
             done += size
 
 
 @leaf
-def _single(state, start, eps, numbers):
-    """float32: `numbers` of each group of 1024 samples, in eps (n_base, B) itself or, where it juts out, beside it."""
+def _single(state, start, eps, fill, number):
+    """float32: each group of 1024 samples, in eps (n_base, B) itself or, where it juts out, beside it."""
     n_base, n = eps.shape
     first, second, spare = stack.room(_CALLS, state), stack.room(_CALLS, state), stack.room(_GROUP, eps)
     a, b, half = first.view(np.uint32), second.view(np.uint32), _GROUP // 2
@@ -172,7 +154,7 @@ def _single(state, start, eps, numbers):
             target = eps[d, done : done + taken]
             group = target if taken == _GROUP else spare
             _words(state, call, np.uint64(d) | _SINGLE, first, second)
-            numbers(a, b, group[:half], group[half:])
+            fill(number, a, b, group[:half], group[half:])
             if taken < _GROUP:
                 for i in range(taken):
                     target[i] = group[skipped + i]
@@ -183,18 +165,18 @@ def _single(state, start, eps, numbers):
 def uniform(state, start, eps):
     """Uniforms in (0, 1) of samples start … start + B − 1, into eps (n_base, B)."""
     if is_double(eps):
-        _double(state, start, eps, _uniforms)
+        _double(state, start, eps, _apart, open_uniform)
     else:
-        _single(state, start, eps, _uniforms32)
+        _single(state, start, eps, _apart, open_uniform32)
 
 
 @_jit.kernel("points", dtypes=("float64", "float32"))
 def normal(state, start, eps):
     """Standard normals of samples start … start + B − 1, into eps (n_base, B)."""
     if is_double(eps):
-        _double(state, start, eps, _normals)
+        _double(state, start, eps, _together, normal_pair)
     else:
-        _single(state, start, eps, _normals32)
+        _single(state, start, eps, _together, normal_pair32)
 
 
 def _states(seed, replicates, rows, n_base):
